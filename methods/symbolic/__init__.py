@@ -1,0 +1,1 @@
+"""What LEE and GenSR share: tokens, batched programs, constant fitting, canonical forms, sampling."""
