@@ -1,0 +1,40 @@
+"""The one place that knows about the terminal: answers on stdout, narration on stderr."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from lee_bench.errors import LeeBenchError
+
+out = Console(highlight=False, soft_wrap=False)
+"""Answers: tables, formulas, JSON."""
+
+err = Console(stderr=True, highlight=False)
+"""Narration: progress, notes, errors."""
+
+STATUS_STYLE = {
+    "ok": "green",
+    "timeout": "yellow",
+    "memory": "magenta",
+    "crash": "red",
+    "invalid": "red",
+    "unavailable": "dim",
+}
+"""One colour a status, everywhere."""
+
+
+def note(text: str) -> None:
+    """Say something worth knowing."""
+    err.print(text, style="dim")
+
+
+def warn(text: str) -> None:
+    """Say something that may make the results other than expected."""
+    err.print(f"[yellow]note:[/] {text}")
+
+
+def report(error: LeeBenchError) -> None:
+    """Print an error as what happened and what to do."""
+    err.print("[bold red]error:[/]", str(error), markup=True, soft_wrap=True)
+    if error.hint:
+        err.print("       " + error.hint, markup=False, soft_wrap=True)
