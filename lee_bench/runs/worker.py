@@ -1,0 +1,141 @@
+"""The child process of one cell: load one method, let it search, leave its answer.
+
+Run as ``python -m lee_bench.runs.worker FOLDER``. Not covered: limits and clean-up, which are the
+parent's (`lee_bench.runs.supervisor`), because a method may ignore anything done in here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import platform
+import signal
+import sys
+import time
+import traceback
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from lee_bench import __version__
+from lee_bench.contract import Method, Outcome
+from lee_bench.errors import MethodError, SetupError
+from lee_bench.runs.exchange import (
+    CHECKED_ROWS,
+    Answer,
+    Request,
+    enter_phase,
+    read_request,
+    write_answer,
+)
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
+
+def load_method(target: str) -> type[Method]:
+    """Import ``"module:Class"``."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def measure(folder: Path, request: Request) -> Answer:
+    """Run the three phases of a method and time each apart."""
+    seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def phase(name: str):
+        enter_phase(folder, name)
+        begin = time.monotonic()
+        yield
+        seconds[name] = time.monotonic() - begin
+
+    with phase("prepare"):
+        method = load_method(request.target)(**request.settings)
+        method.prepare(request.task, request.budget, request.seed)
+    with phase("search"):
+        cpu = time.process_time()
+        method.search(request.task, request.budget, request.seed)
+        seconds["cpu"] = time.process_time() - cpu
+    with phase("answer"):
+        outcome = method.answer()
+        if not isinstance(outcome, Outcome):
+            raise MethodError(f"answer() returned {type(outcome).__name__}, not an Outcome")
+        predictions = _predictions(outcome, request)
+    return Answer(
+        candidates=[asdict(candidate) for candidate in outcome.candidates],
+        chosen=outcome.chosen,
+        predictions=predictions,
+        stop_reason=outcome.stop_reason,
+        details=dict(outcome.details),
+        seconds=seconds,
+    )
+
+
+def _predictions(outcome: Outcome, request: Request) -> list[float] | None:
+    if outcome.predict is None:
+        return None
+    rows = request.task.X[:CHECKED_ROWS]
+    values = np.asarray(outcome.predict(rows), dtype=np.float64)
+    if values.shape != (len(rows),):
+        raise MethodError(f"predict gave shape {values.shape} for {len(rows)} rows")
+    return values.tolist()
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    versions = {"lee-bench": __version__, "python": platform.python_version()}
+    for package in ("numpy", *packages):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+def _peak_memory_mb() -> float:
+    if resource is None:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def _die_with_parent() -> None:
+    """Leave nothing running when the parent is killed, and be the kernel's first choice when
+    memory runs out. Linux only; elsewhere the parent's clean-up has to do.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    parent = os.getppid()
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def main(folder: Path) -> None:
+    """Answer the request in `folder`, whatever happens short of a hard crash."""
+    _die_with_parent()
+    request = read_request(folder)
+    fault = {MethodError: "method", SetupError: "setup", MemoryError: "memory"}
+    try:
+        answer = measure(folder, request)
+    except BaseException as error:
+        traceback.print_exc()
+        blame = next((f for kind, f in fault.items() if isinstance(error, kind)), "crash")
+        answer = Answer(error=f"{type(error).__name__}: {error}"[:2000], fault=blame)
+    peak, versions = _peak_memory_mb(), _versions(request.packages)
+    write_answer(folder, replace(answer, peak_memory_mb=peak, versions=versions))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads and exit handlers of a method must not hold up the answer
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
