@@ -1,1 +1,1 @@
-"""What LEE and GenSR share: tokens, batched programs, constant fitting, canonical forms, sampling."""
+"""The symbolic core that LEE and GenSR share: tokens, programs, constants, canonical forms."""

@@ -1,0 +1,151 @@
+"""Evaluate a batch of expressions over a batch of points, with derivatives by the constants.
+
+One interface over two back ends with one meaning (tests hold them to it):
+
+- `numba`: compiled loops over short chunks of points that stay in the processor's first cache;
+  CPU only, used when numba is installed.
+- `torch`: nodes of all expressions grouped by height and operator, one kernel a group; any device.
+
+A value outside a function's domain is NaN or infinite, at that point of that expression only, by
+the rules of IEEE 754 as numpy applies them. Derivatives are exact (reverse mode over the tree).
+Where a function has no derivative they follow the usual conventions: abs has slope 0 at 0.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from methods.symbolic import vocabulary
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+
+HAS_NUMBA = importlib.util.find_spec("numba") is not None
+
+
+def default_threads() -> int:
+    """Threads to use on the CPU: NUMBA_NUM_THREADS, else OMP_NUM_THREADS, else all cores we own."""
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(name, "").isdigit():
+            return max(1, int(os.environ[name]))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def evaluate(
+    tokens: Array,
+    X: Array,
+    constants: Array | None = None,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> Array:
+    """Values of every expression at every point.
+
+    Args:
+        tokens: int64 (B, L), valid prefix rows padded with PAD.
+        X: float32 or float64, (N, D) shared by all expressions or (B, N, D). Sets the precision;
+            the result is of its kind (numpy or torch) and on its device.
+        constants: (B, K), the numbers behind each row's placeholders in prefix order; K may exceed
+            a row's count, the rest is ignored. None where there are no placeholders.
+        backend: "numba", "torch" or "auto" (numba on the CPU if installed, else torch).
+        threads: cap for the numba back end; `default_threads()` by default. The torch back end
+            obeys `torch.set_num_threads`.
+
+    Returns:
+        (B, N) in the precision of X.
+
+    Raises:
+        ValueError: a row is no expression, shapes or types do not fit, a variable has no column.
+    """
+    return _run(tokens, X, constants, False, backend, threads)[0]
+
+
+def evaluate_with_jacobian(
+    tokens: Array,
+    X: Array,
+    constants: Array,
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> tuple[Array, Array]:
+    """`evaluate`, and the exact derivatives of each value by the row's constants.
+
+    Returns:
+        Values (B, N) and derivatives (B, N, K), zero beyond a row's number of constants.
+    """
+    return _run(tokens, X, constants, True, backend, threads)
+
+
+def _run(tokens, X, constants, with_jacobian: bool, backend: str, threads: int | None):
+    tokens, X, constants = check(tokens, X, constants)
+    if backend == "auto":
+        on_cpu = not isinstance(X, torch.Tensor) or X.device.type == "cpu"
+        backend = "numba" if on_cpu and HAS_NUMBA else "torch"
+    if backend == "numba":
+        from methods.symbolic import programs_numba
+
+        arrays = (_to_numpy(a) for a in (tokens, X, constants))
+        results = programs_numba.run(*arrays, with_jacobian, threads or default_threads())
+        if isinstance(X, torch.Tensor):
+            results = tuple(torch.from_numpy(r) for r in results)
+        return results
+    if backend == "torch":
+        from methods.symbolic import programs_torch
+
+        tensors = (torch.as_tensor(a) for a in (tokens, X, constants))
+        results = programs_torch.run(*tensors, with_jacobian)
+        return results if isinstance(X, torch.Tensor) else tuple(r.numpy() for r in results)
+    raise ValueError(f"no back end is called {backend!r}; use 'auto', 'numba' or 'torch'")
+
+
+def _to_numpy(a) -> np.ndarray:
+    if isinstance(a, torch.Tensor):
+        return a.detach().cpu().numpy()
+    return np.asarray(a)
+
+
+def check(tokens, X, constants):
+    """Bring the arguments of `evaluate` into agreement or say what is wrong with them.
+
+    Returns:
+        tokens, X and constants, the latter with X's kind, precision and device.
+    """
+    kind = "float32 or float64"
+    if isinstance(X, torch.Tensor):
+        fits = X.dtype in (torch.float32, torch.float64)
+        tokens = torch.as_tensor(tokens)
+        if constants is None:
+            constants = X.new_zeros((len(tokens), 0))
+        constants = torch.as_tensor(constants).to(X)
+    else:
+        X = np.asarray(X)
+        fits = X.dtype in (np.float32, np.float64)
+        if constants is None:
+            constants = np.zeros((len(tokens), 0))
+        constants = np.asarray(_to_numpy(constants), dtype=X.dtype if fits else float)
+    if not fits:
+        raise ValueError(f"X must be {kind}, not {X.dtype}")
+    ids = _to_numpy(tokens)
+    if ids.ndim != 2 or ids.dtype.kind not in "iu":
+        raise ValueError(f"tokens must be integers of shape (B, L), got {ids.dtype} {ids.shape}")
+    if X.ndim not in (2, 3) or (X.ndim == 3 and X.shape[0] != len(ids)):
+        raise ValueError(f"X must be (N, D) or ({len(ids)}, N, D), got {tuple(X.shape)}")
+    valid = vocabulary.is_valid(ids)
+    if not valid.all():
+        row = int(np.argmin(valid))
+        raise ValueError(f"row {row} is no complete prefix expression: {ids[row].tolist()}")
+    highest = ids.max(initial=-1, where=vocabulary.IS_VARIABLE[ids]) - vocabulary.FIRST_VARIABLE
+    if highest >= X.shape[-1]:
+        raise ValueError(f"x{highest} occurs, but X has {X.shape[-1]} columns")
+    most = int(vocabulary.count_constants(ids).max(initial=0))
+    if constants.ndim != 2 or constants.shape[0] != len(ids) or constants.shape[1] < most:
+        raise ValueError(
+            f"constants must be ({len(ids)}, {most} or more), got {tuple(constants.shape)}"
+        )
+    return tokens, X, constants

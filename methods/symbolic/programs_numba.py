@@ -1,0 +1,296 @@
+"""The numba back end of `programs`: one pass over a tree for each short chunk of points.
+
+Kernels release the GIL and are spread over Python threads by blocks of expressions, so the number
+of threads is an argument, results never depend on it, and no parallel compilation is needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numba import njit
+
+from methods.symbolic import vocabulary as tok
+
+ARITY = tok.ARITY
+LITERAL_VALUE = tok.LITERAL_VALUE
+CHUNK = 128  # points; the values of a 30-node tree then fill most of a 48 kB first cache
+
+# NaN and infinity keep their meaning; only the order of sums and fused multiply-add are free.
+OPTIONS = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz"},
+}
+
+
+@njit(**OPTIONS)
+def link(tokens, second, constant, has_constant):
+    """Lay out one row: its length, second arguments, constants' columns, subtrees with constants.
+
+    Args:
+        tokens: (L,) one valid row.
+        second: out (L,), index of each binary node's second argument.
+        constant: out (L,), column of each placeholder.
+        has_constant: out bool (L,), whether a subtree holds a placeholder.
+
+    Returns:
+        Length of the row and number of placeholders.
+    """
+    n = 0
+    while n < len(tokens) and tokens[n] != tok.PAD:
+        n += 1
+    count = 0
+    for i in range(n):
+        if tokens[i] == tok.CONSTANT:
+            constant[i] = count
+            count += 1
+    size = np.empty(n, dtype=np.int64)
+    for i in range(n - 1, -1, -1):
+        size[i] = 1
+        has_constant[i] = tokens[i] == tok.CONSTANT
+        if ARITY[tokens[i]] > 0:
+            size[i] += size[i + 1]
+            has_constant[i] = has_constant[i + 1]
+        if ARITY[tokens[i]] > 1:
+            second[i] = i + 1 + size[i + 1]
+            size[i] += size[second[i]]
+            has_constant[i] |= has_constant[second[i]]
+    return n, count
+
+
+@njit(**OPTIONS)
+def forward(tokens, n, second, constant, c, X, V):
+    """Values of all nodes of one expression: V[i, p] for X of shape (D, P), constants c."""
+    P = X.shape[1]
+    for i in range(n - 1, -1, -1):
+        op = tokens[i]
+        v = V[i, :P]
+        if op < tok.FIRST_VARIABLE:
+            v[:] = c[constant[i]] if op == tok.CONSTANT else LITERAL_VALUE[op]
+        elif op < tok.FIRST_VARIABLE + tok.MAX_VARIABLES:
+            v[:] = X[op - tok.FIRST_VARIABLE]
+        elif ARITY[op] == 1:
+            a = V[i + 1, :P]
+            if op == tok.NEG:
+                for p in range(P):
+                    v[p] = -a[p]
+            elif op == tok.INV:
+                for p in range(P):
+                    v[p] = 1 / a[p]
+            elif op == tok.SQUARE:
+                for p in range(P):
+                    v[p] = a[p] * a[p]
+            elif op == tok.CUBE:
+                for p in range(P):
+                    v[p] = a[p] * a[p] * a[p]
+            elif op == tok.SQRT:
+                for p in range(P):
+                    v[p] = math.sqrt(a[p])
+            elif op == tok.EXP:
+                for p in range(P):
+                    v[p] = math.exp(a[p])
+            elif op == tok.LOG:
+                for p in range(P):
+                    v[p] = math.log(a[p])
+            elif op == tok.SIN:
+                for p in range(P):
+                    v[p] = math.sin(a[p])
+            elif op == tok.COS:
+                for p in range(P):
+                    v[p] = math.cos(a[p])
+            elif op == tok.TAN:
+                for p in range(P):
+                    v[p] = math.tan(a[p])
+            elif op == tok.TANH:
+                for p in range(P):
+                    v[p] = math.tanh(a[p])
+            elif op == tok.ARCSIN:
+                for p in range(P):
+                    v[p] = math.asin(a[p])
+            elif op == tok.ARCCOS:
+                for p in range(P):
+                    v[p] = math.acos(a[p])
+            elif op == tok.ARCTAN:
+                for p in range(P):
+                    v[p] = math.atan(a[p])
+            elif op == tok.ABS:
+                for p in range(P):
+                    v[p] = abs(a[p])
+        else:
+            a, b = V[i + 1, :P], V[second[i], :P]
+            if op == tok.ADD:
+                for p in range(P):
+                    v[p] = a[p] + b[p]
+            elif op == tok.SUB:
+                for p in range(P):
+                    v[p] = a[p] - b[p]
+            elif op == tok.MUL:
+                for p in range(P):
+                    v[p] = a[p] * b[p]
+            elif op == tok.DIV:
+                for p in range(P):
+                    v[p] = a[p] / b[p]
+            elif op == tok.POW:
+                for p in range(P):
+                    v[p] = a[p] ** b[p]
+
+
+@njit(**OPTIONS)
+def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
+    """Derivatives by the constants, J[k, p], from the values V; A (L, P) is scratch.
+
+    A[i] is the derivative of the result by node i; only nodes over a constant are visited.
+    """
+    A[0, :P] = 1
+    for i in range(n):
+        if not has_constant[i]:
+            continue
+        op = tokens[i]
+        d = A[i, :P]
+        if op == tok.CONSTANT:
+            J[constant[i], :P] = d
+            continue
+        v, a, da = V[i, :P], V[i + 1, :P], A[i + 1, :P]
+        if ARITY[op] == 1:
+            if op == tok.NEG:
+                for p in range(P):
+                    da[p] = -d[p]
+            elif op == tok.INV:
+                for p in range(P):
+                    da[p] = d[p] * (-v[p] * v[p])
+            elif op == tok.SQUARE:
+                for p in range(P):
+                    da[p] = d[p] * (2 * a[p])
+            elif op == tok.CUBE:
+                for p in range(P):
+                    da[p] = d[p] * (3 * a[p] * a[p])
+            elif op == tok.SQRT:
+                for p in range(P):
+                    da[p] = d[p] * (0.5 / v[p])
+            elif op == tok.EXP:
+                for p in range(P):
+                    da[p] = d[p] * v[p]
+            elif op == tok.LOG:
+                for p in range(P):
+                    da[p] = d[p] / a[p]
+            elif op == tok.SIN:
+                for p in range(P):
+                    da[p] = d[p] * math.cos(a[p])
+            elif op == tok.COS:
+                for p in range(P):
+                    da[p] = d[p] * -math.sin(a[p])
+            elif op == tok.TAN:
+                for p in range(P):
+                    da[p] = d[p] * (1 + v[p] * v[p])
+            elif op == tok.TANH:
+                for p in range(P):
+                    da[p] = d[p] * (1 - v[p] * v[p])
+            elif op == tok.ARCSIN:
+                for p in range(P):
+                    da[p] = d[p] / math.sqrt((1 - a[p]) * (1 + a[p]))
+            elif op == tok.ARCCOS:
+                for p in range(P):
+                    da[p] = -d[p] / math.sqrt((1 - a[p]) * (1 + a[p]))
+            elif op == tok.ARCTAN:
+                for p in range(P):
+                    da[p] = d[p] / (1 + a[p] * a[p])
+            elif op == tok.ABS:
+                for p in range(P):
+                    da[p] = d[p] * np.sign(a[p])
+            continue
+        j = second[i]
+        b, db = V[j, :P], A[j, :P]
+        if has_constant[i + 1]:
+            if op in (tok.ADD, tok.SUB):
+                da[:] = d
+            elif op == tok.MUL:
+                for p in range(P):
+                    da[p] = d[p] * b[p]
+            elif op == tok.DIV:
+                for p in range(P):
+                    da[p] = d[p] / b[p]
+            elif op == tok.POW:
+                for p in range(P):
+                    da[p] = d[p] * (b[p] * a[p] ** (b[p] - 1))
+        if has_constant[j]:
+            if op == tok.ADD:
+                db[:] = d
+            elif op == tok.SUB:
+                for p in range(P):
+                    db[p] = -d[p]
+            elif op == tok.MUL:
+                for p in range(P):
+                    db[p] = d[p] * a[p]
+            elif op == tok.DIV:
+                for p in range(P):
+                    db[p] = d[p] * (-v[p] / b[p])
+            elif op == tok.POW:
+                for p in range(P):
+                    zero = a[p] == 0 and b[p] > 0
+                    db[p] = 0 if zero else d[p] * (v[p] * math.log(a[p]))
+
+
+@njit(**OPTIONS)
+def _evaluate_block(tokens, X, constants, lo, hi, with_jacobian, values, jacobian):
+    """Rows lo to hi: values (B, N) and jacobian (B, K, N) of X (1 or B, D, N)."""
+    L, N, K = tokens.shape[1], X.shape[2], constants.shape[1]
+    second = np.zeros(L, dtype=np.int64)
+    constant = np.zeros(L, dtype=np.int64)
+    has_constant = np.zeros(L, dtype=np.bool_)
+    V = np.empty((L, CHUNK), dtype=X.dtype)
+    A = np.empty((L, CHUNK), dtype=X.dtype)
+    J = np.zeros((K, CHUNK), dtype=X.dtype)
+    for b in range(lo, hi):
+        n, count = link(tokens[b], second, constant, has_constant)
+        points = X[b if X.shape[0] > 1 else 0]
+        for start in range(0, N, CHUNK):
+            stop = min(N, start + CHUNK)
+            P = stop - start
+            forward(tokens[b], n, second, constant, constants[b], points[:, start:stop], V)
+            values[b, start:stop] = V[0, :P]
+            if with_jacobian:
+                reverse(tokens[b], n, second, constant, has_constant, V, A, J, P)
+                for k in range(count):
+                    jacobian[b, k, start:stop] = J[k, :P]
+
+
+def spread(work: Callable[[int, int], None], total: int, block: int, threads: int) -> None:
+    """Call work(lo, hi) for blocks of range(total), on so many threads.
+
+    Threads take the next block when they are free, because expressions differ in cost.
+    """
+    blocks = [(lo, min(total, lo + block)) for lo in range(0, total, block)]
+    if threads <= 1 or len(blocks) <= 1:
+        for lo, hi in blocks:
+            work(lo, hi)
+        return
+    with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
+        for future in [pool.submit(work, lo, hi) for lo, hi in blocks]:
+            future.result()
+
+
+def columns(X: np.ndarray) -> np.ndarray:
+    """Points (N, D) or (B, N, D) as contiguous columns (1 or B, D, N)."""
+    X = X[None] if X.ndim == 2 else X
+    return np.ascontiguousarray(X.transpose(0, 2, 1))
+
+
+def run(tokens, X, constants, with_jacobian: bool, threads: int) -> tuple[np.ndarray, ...]:
+    """See `programs.evaluate_with_jacobian`; the arguments are checked numpy arrays."""
+    tokens = np.ascontiguousarray(tokens, dtype=np.int64)
+    constants = np.ascontiguousarray(constants)
+    X = columns(X)
+    B, N, K = len(tokens), X.shape[2], constants.shape[1]
+    values = np.empty((B, N), dtype=X.dtype)
+    jacobian = np.zeros((B, K, N) if with_jacobian else (0, 0, 0), dtype=X.dtype)
+
+    def work(lo: int, hi: int) -> None:
+        _evaluate_block(tokens, X, constants, lo, hi, with_jacobian, values, jacobian)
+
+    spread(work, B, max(1, min(256, B // (4 * threads))), threads)
+    return (values, jacobian.transpose(0, 2, 1)) if with_jacobian else (values,)
