@@ -26,19 +26,13 @@ CHECKED_ROWS = 200
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What a worker is asked to do.
-
-    Attributes:
-        target: the method, as ``"module:Class"``.
-        packages: distributions whose versions the answer reports.
-    """
+    """What a worker is asked to do; `target` is the method, as ``"module:Class"``."""
 
     target: str
     settings: dict[str, Any]
     seed: int
     budget: Budget
     task: Task
-    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,6 @@ def write_request(folder: Path, request: Request) -> None:
         "seed": request.seed,
         "budget": asdict(request.budget),
         "features": request.task.features,
-        "packages": request.packages,
     }
     (folder / "request.json").write_text(json.dumps(fields), encoding="utf-8")
 
@@ -89,7 +82,6 @@ def read_request(folder: Path) -> Request:
         fields["seed"],
         Budget(**fields["budget"]),
         task,
-        tuple(fields["packages"]),
     )
 
 

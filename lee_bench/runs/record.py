@@ -148,7 +148,7 @@ class RunRecord:
                 raise RecordError(
                     f"{origin} was written by a newer lee-bench (format {raw['version']}, "
                     f"this one reads up to {RECORD_VERSION}).",
-                    "Upgrade lee-bench, or keep results of different versions in different folders.",
+                    "Upgrade lee-bench, or keep results of different versions apart.",
                 )
             raw["key"] = RunKey(**raw["key"])
             raw["status"] = Status(raw["status"])

@@ -7,10 +7,7 @@ parent's (`lee_bench.runs.supervisor`), because a method may ignore anything don
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.metadata
 import os
-import platform
 import signal
 import sys
 import time
@@ -20,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lee_bench import __version__
-from lee_bench.contract import Method, Outcome
+from lee_bench.contract import Outcome
 from lee_bench.errors import MethodError, SetupError
 from lee_bench.runs.exchange import (
     CHECKED_ROWS,
@@ -31,17 +27,12 @@ from lee_bench.runs.exchange import (
     read_request,
     write_answer,
 )
+from lee_bench.runs.registry import load_class, versions
 
 try:
     import resource
 except ImportError:  # not on Windows
     resource = None
-
-
-def load_method(target: str) -> type[Method]:
-    """Import ``"module:Class"``."""
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def measure(folder: Path, request: Request) -> Answer:
@@ -56,7 +47,7 @@ def measure(folder: Path, request: Request) -> Answer:
         seconds[name] = time.monotonic() - begin
 
     with phase("prepare"):
-        method = load_method(request.target)(**request.settings)
+        method = load_class(request.target)(**request.settings)
         method.prepare(request.task, request.budget, request.seed)
     with phase("search"):
         cpu = time.process_time()
@@ -74,6 +65,7 @@ def measure(folder: Path, request: Request) -> Answer:
         stop_reason=outcome.stop_reason,
         details=dict(outcome.details),
         seconds=seconds,
+        versions=versions(type(method)),
     )
 
 
@@ -85,14 +77,6 @@ def _predictions(outcome: Outcome, request: Request) -> list[float] | None:
     if values.shape != (len(rows),):
         raise MethodError(f"predict gave shape {values.shape} for {len(rows)} rows")
     return values.tolist()
-
-
-def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    versions = {"lee-bench": __version__, "python": platform.python_version()}
-    for package in ("numpy", *packages):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
 
 
 def _peak_memory_mb() -> float:
@@ -130,8 +114,7 @@ def main(folder: Path) -> None:
         traceback.print_exc()
         blame = next((f for kind, f in fault.items() if isinstance(error, kind)), "crash")
         answer = Answer(error=f"{type(error).__name__}: {error}"[:2000], fault=blame)
-    peak, versions = _peak_memory_mb(), _versions(request.packages)
-    write_answer(folder, replace(answer, peak_memory_mb=peak, versions=versions))
+    write_answer(folder, replace(answer, peak_memory_mb=_peak_memory_mb()))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads and exit handlers of a method must not hold up the answer

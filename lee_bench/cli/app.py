@@ -1,0 +1,43 @@
+"""The Typer app. Registering a command here is all it takes to add one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lee_bench import __version__
+from lee_bench.cli.grade import grade
+from lee_bench.cli.methods import methods_app
+from lee_bench.cli.pareto import pareto
+from lee_bench.cli.run import run
+from lee_bench.cli.show import show
+from lee_bench.cli.tasks import tasks
+
+app = typer.Typer(
+    name="lee-bench",
+    help="Benchmark symbolic regression: same data, same clock, same grader.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        print(f"lee-bench {__version__}")
+        raise typer.Exit
+
+
+app.command()(run)
+app.command()(pareto)
+app.command()(show)
+app.command()(grade)
+app.command()(tasks)
+app.add_typer(methods_app, name="methods")

@@ -1,0 +1,34 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class DataMode(enum.StrEnum):
+    """Where data come from."""
+
+    AUTO = "auto"
+    PMLB = "pmlb"
+    BUILTIN = "builtin"
+
+
+Data = Annotated[
+    DataMode,
+    typer.Option(
+        help="Where data come from: PMLB files (cached or downloaded), the built-in generator, or "
+        "whichever is there."
+    ),
+]
+PmlbCache = Annotated[
+    Path | None,
+    typer.Option(help="Folder of PMLB files.", metavar="DIR", show_default=False),
+]
+Results = Annotated[
+    Path, typer.Option("--results", help="Folder for records and what follows from them.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

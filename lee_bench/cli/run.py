@@ -1,0 +1,343 @@
+"""`lee-bench run`: measure methods on tasks."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lee_bench.cli import options
+
+if TYPE_CHECKING:
+    from lee_bench.runs.plan import Plan
+    from lee_bench.runs.record import RunKey
+    from lee_bench.runs.registry import Probe
+    from lee_bench.runs.store import Store
+    from lee_bench.tasks.catalog import TaskInfo
+    from lee_bench.tasks.sources import DataSource
+
+DEFAULT_NOISES = (0.0, 0.001, 0.01, 0.1)
+
+
+class Retry(enum.StrEnum):
+    """Which finished cells are measured again."""
+
+    NONE = "none"
+    FAILED = "failed"
+
+
+def run(
+    suite: Annotated[
+        list[str] | None,
+        typer.Option("--suite", "-s", help="Suite to run; repeat for several.", show_default=False),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", help="Only this task; repeat for several.", show_default=False),
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="Method to run; repeat for several. \\[default: all that are installed]",
+            show_default=False,
+        ),
+    ] = None,
+    noise: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Noise on the training target, as a fraction of its RMS; repeat for several. "
+            "\\[default: 0, 0.001, 0.01, 0.1]",
+            show_default=False,
+        ),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, max=10, help="Trials: the first N of SRBench's ten seeds.")
+    ] = 1,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(help="Seed of a trial, instead of --trials; repeat for several.", min=0),
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds of search a cell.")] = 30.0,
+    memory_limit: Annotated[int, typer.Option(help="Memory of a cell, MiB.", min=64)] = 4096,
+    threads: Annotated[int, typer.Option(help="Processor cores a cell.", min=1)] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            help="Cells at once. \\[default: as many as cores and memory carry]",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first N tasks of each suite.", min=1)
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A method's setting, as METHOD.NAME=VALUE; repeat for several.",
+            show_default=False,
+        ),
+    ] = None,
+    data: options.Data = options.DataMode.AUTO,
+    pmlb_cache: options.PmlbCache = None,
+    results: options.Results = Path("results"),
+    retry: Annotated[
+        Retry, typer.Option(help="Measure finished cells again: none, or those that failed.")
+    ] = Retry.NONE,
+    force: Annotated[bool, typer.Option("--force", help="Measure all cells again.")] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Only part I of N of the grid, e.g. 2/8.", metavar="I/N"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be measured, and stop.")
+    ] = False,
+    json_output: options.Json = False,
+) -> None:
+    """Measure methods on tasks, each cell in its own process under the same limits.
+
+    The same command again goes on where it stopped. Example:
+
+    lee-bench run --suite feynman --noise 0.01
+    """
+    from lee_bench.cli import console
+    from lee_bench.errors import SetupError, UsageError
+    from lee_bench.runs import plan as planning
+    from lee_bench.runs.store import Store
+    from lee_bench.tasks.protocol import SEEDS
+    from lee_bench.tasks.sources import DataSource
+
+    chosen_tasks = _choose_tasks(suite, task, limit)
+    probes = _choose_methods(method)
+    source = DataSource(data.value, pmlb_cache)
+    grid = planning.Grid(
+        tasks=chosen_tasks,
+        methods=tuple(probes),
+        noises=tuple(dict.fromkeys(noise if noise else DEFAULT_NOISES)),
+        seeds=tuple(dict.fromkeys(seed if seed else SEEDS[:trials])),
+        seconds=time_limit,
+        threads=threads,
+        settings=_settings(setting or [], probes),
+    )
+    planned = planning.plan(grid, source.kind)
+    keys = planned.keys
+    if shard is not None:
+        index, _, count = shard.partition("/")
+        if not (index.isdigit() and count.isdigit()):
+            raise UsageError(f"'{shard}' is no part of a grid.", "Write it as --shard 2/8.")
+        keys = planning.shard(keys, int(index), int(count))
+
+    store = Store(results)
+    todo = _still_to_do(keys, store, retry, force)
+    jobs = jobs or _default_jobs(threads, memory_limit)
+    _say_plan(keys, todo, planned, source, probes)
+    if dry_run:
+        _print_plan(keys, todo, jobs, json_output)
+        return
+    if not keys:
+        raise SetupError("Nothing can be measured: no task of this grid has data here.")
+    if todo:
+        store.check_writable()
+        interrupted = _measure(todo, source, store, probes, memory_limit, jobs)
+        if interrupted:
+            left = len(_still_to_do(keys, store, Retry.NONE, False))
+            console.err.print(
+                f"[yellow]stopped[/] with {left} of {len(keys)} cells to go; what was measured is "
+                "kept. The same command again goes on from here."
+            )
+            raise typer.Exit(130)
+    _conclude(keys, store, source, jobs, json_output)
+
+
+def _choose_tasks(
+    suites: list[str] | None, names: list[str] | None, limit: int | None
+) -> list[tuple[str, TaskInfo]]:
+    from lee_bench.errors import UsageError
+    from lee_bench.tasks import catalog
+
+    if not suites and not names:
+        raise UsageError(
+            "Which tasks? Name a suite, e.g. --suite strogatz.",
+            f"Suites: {', '.join(catalog.suites())}. `lee-bench tasks` says more.",
+        )
+    suites = list(dict.fromkeys(suites or []))
+    if not names:
+        return [(suite, info) for suite in suites for info in catalog.tasks(suite)[:limit]]
+    if not suites:
+        found = [catalog.find(name) for name in names]
+        return [(info.suite, info) for info in dict.fromkeys(found)]
+    found = [(suite, catalog.find(name, suite)) for suite in suites for name in names]
+    return list(dict.fromkeys(found))
+
+
+def _choose_methods(names: list[str] | None) -> dict[str, Probe]:
+    from lee_bench.errors import SetupError
+    from lee_bench.runs import registry
+
+    if names:
+        return {name: registry.probe(name) for name in dict.fromkeys(names)}
+    probes = {name: registry.probe(name) for name in registry.names()}
+    available = {name: probe for name, probe in probes.items() if probe.available}
+    if not available:
+        raise SetupError("No method can run here.", "`lee-bench methods` says why.")
+    return available
+
+
+def _settings(texts: list[str], probes: dict[str, Probe]) -> dict[str, dict[str, Any]]:
+    import json
+
+    from lee_bench.errors import UsageError
+    from lee_bench.runs import registry
+
+    settings: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        left, equals, value = text.partition("=")
+        method, dot, name = left.partition(".")
+        if not (equals and dot and method and name):
+            raise UsageError(
+                f"'{text}' is no setting.",
+                "Write it as --set METHOD.NAME=VALUE, e.g. operon.seed=1.",
+            )
+        if method not in probes:
+            raise UsageError(
+                f"--set {text}: {method} is not among the methods of this run.",
+                f"Methods of this run: {', '.join(probes)}.",
+            )
+        known = registry.load_class(probes[method].target).defaults
+        if name not in known:
+            raise UsageError(
+                f"{method} has no setting '{name}'.",
+                f"Its settings: {', '.join(known) or 'none'}.",
+            )
+        try:
+            settings.setdefault(method, {})[name] = json.loads(value)
+        except ValueError:
+            settings.setdefault(method, {})[name] = value
+    return settings
+
+
+def _still_to_do(
+    keys: tuple[RunKey, ...], store: Store, retry: Retry, force: bool
+) -> tuple[RunKey, ...]:
+    from lee_bench.errors import RecordError
+    from lee_bench.runs.record import Status
+
+    if force:
+        return keys
+    finished = store.finished()
+
+    def failed(key: RunKey) -> bool:
+        try:
+            return store.read(key).status is not Status.OK
+        except RecordError:
+            return True
+
+    again = retry is Retry.FAILED
+    return tuple(k for k in keys if str(k.path) not in finished or (again and failed(k)))
+
+
+def _default_jobs(threads: int, memory_mb: int) -> int:
+    from lee_bench.runs import machine
+
+    facts = machine.describe()
+    by_memory = int(facts["memory_gib"] * 1024 * 0.8 // memory_mb)
+    return max(1, min(facts["cores"] // threads, by_memory))
+
+
+def _say_plan(
+    keys: tuple[RunKey, ...],
+    todo: tuple[RunKey, ...],
+    planned: Plan,
+    source: DataSource,
+    probes: dict[str, Probe],
+) -> None:
+    from lee_bench.cli import console
+
+    for text in source.notes:
+        console.note(text)
+    if planned.left_out:
+        names = [name for name, _ in planned.left_out]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        error = planned.left_out[0][1]
+        console.warn(f"left out, no data: {shown}. {error} {error.hint}")
+    for probe in probes.values():
+        if not probe.available:
+            console.warn(f"{probe.name} cannot run here: {probe.reason}. {probe.remedy}")
+    if len(todo) < len(keys):
+        console.note(f"{len(keys) - len(todo)} of {len(keys)} cells are done already.")
+
+
+def _print_plan(
+    keys: tuple[RunKey, ...], todo: tuple[RunKey, ...], jobs: int, json_output: bool
+) -> None:
+    import json
+    from collections import Counter
+
+    from rich.table import Table
+
+    from lee_bench.cli import console
+
+    worst = sum(key.seconds for key in todo) / jobs
+    if json_output:
+        cells = [{"path": str(key.path), "to_do": key in set(todo)} for key in keys]
+        typer.echo(json.dumps({"jobs": jobs, "seconds_at_most": worst, "cells": cells}, indent=1))
+        return
+    left = Counter((key.suite, key.noise, key.method) for key in todo)
+    table = Table(box=None, header_style="bold")
+    for name in ("suite", "noise", "method"):
+        table.add_column(name)
+    table.add_column("cells", justify="right")
+    table.add_column("to do", justify="right")
+    for group, count in Counter((key.suite, key.noise, key.method) for key in keys).items():
+        name, level, method = group
+        table.add_row(name, f"{level:g}", method, str(count), str(left[group]))
+    console.out.print(table)
+    console.out.print(
+        f"{len(todo)} cells to measure, {jobs} at once: at most about {_duration(worst)}."
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _measure(
+    todo: tuple[RunKey, ...],
+    source: DataSource,
+    store: Store,
+    probes: dict[str, Probe],
+    memory_mb: int,
+    jobs: int,
+) -> bool:
+    """Measure the cells; True if the user stopped the run."""
+    import signal
+    import threading
+
+    from lee_bench.cli.progress import RunProgress
+    from lee_bench.runs.executors import local
+    from lee_bench.runs.measure import Bench
+
+    bench = Bench(source, store, probes, memory_mb)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with RunProgress(todo, source) as progress:
+        try:
+            for record in local.run(todo, bench.measure, jobs, threading.Event()):
+                progress.add(record)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def _conclude(
+    keys: tuple[RunKey, ...], store: Store, source: DataSource, jobs: int, json_output: bool
+) -> None:
+    raise NotImplementedError
