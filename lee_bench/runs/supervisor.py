@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from lee_bench import __version__
 from lee_bench.contract import Budget, Task
 from lee_bench.errors import ExpressionError, MethodError
 from lee_bench.expression import parse
@@ -128,6 +129,7 @@ def run_cell(cell: Cell, stop: threading.Event) -> RunRecord | None:
         facts = _classify(cell, process.returncode, watch, folder)
     facts["peak_memory_mb"] = max(facts.get("peak_memory_mb", 0.0), watch.peak_bytes / 2**20)
     facts["seconds"] = {**facts.get("seconds", {}), "cell": time.monotonic() - begin}
+    facts["versions"] = {"lee-bench": __version__, **facts.get("versions", {})}
     failed = facts["status"] is not Status.OK
     return RunRecord(
         key=cell.key,
@@ -146,6 +148,7 @@ def unavailable(key: RunKey, reason: str, data: Mapping[str, Any]) -> RunRecord:
         status=Status.UNAVAILABLE,
         reason=reason,
         data=dict(data),
+        versions={"lee-bench": __version__},
         machine=machine.describe(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )

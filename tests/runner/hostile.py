@@ -1,0 +1,210 @@
+"""Fake methods, one per way of going wrong. Loaded by real workers, never by the tests' process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lee_bench.contract import Candidate, Method, Outcome
+from lee_bench.errors import SetupError
+
+
+class Fake(Method):
+    """Answers `formula`; the base of all others."""
+
+    summary = "a fake method"
+    formula = "x0 + x1"
+
+    def search(self, task, budget, seed):
+        pass
+
+    def answer(self):
+        return Outcome((Candidate(self.formula),), stop_reason="done")
+
+
+class Good(Fake):
+    def answer(self):
+        return Outcome(
+            (Candidate("x0"), Candidate("no formula at all"), Candidate("x0 + x1", 0.0, 3)),
+            chosen=2,
+            predict=lambda X: X[:, 0] + X[:, 1],
+            stop_reason="done",
+        )
+
+
+class Liar(Fake):
+    def answer(self):
+        return Outcome((Candidate(self.formula),), predict=lambda X: X[:, 0] * 0.0)
+
+
+class Hangs(Fake):
+    def search(self, task, budget, seed):
+        time.sleep(1000)
+
+
+class HangsDeaf(Fake):
+    """Ignores polite requests, and burns the processor while it does."""
+
+    def search(self, task, budget, seed):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            pass
+
+
+class HangsAtEnd(Fake):
+    """Leaves a thread that would keep the interpreter from exiting."""
+
+    def search(self, task, budget, seed):
+        threading.Thread(target=time.sleep, args=(1000,)).start()
+
+
+class Forks(Fake):
+    """Leaves children behind: one in the group, one that fled to its own session, one orphaned."""
+
+    def search(self, task, budget, seed):
+        sleeper = [sys.executable, "-c", "import time; time.sleep(1000)"]
+        subprocess.Popen(sleeper)
+        subprocess.Popen(sleeper, start_new_session=True)
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                time.sleep(1000)
+            os._exit(0)
+
+
+class ForksAndHangs(Forks):
+    def search(self, task, budget, seed):
+        super().search(task, budget, seed)
+        time.sleep(1000)
+
+
+class FillsMemory(Fake):
+    def search(self, task, budget, seed):
+        hoard = []
+        while True:
+            hoard.append(np.ones(4 << 20))
+
+
+class ChildFillsMemory(Fake):
+    def search(self, task, budget, seed):
+        code = "import time; x = bytearray(600 << 20); x[::4096] = b'1' * len(x[::4096]); time.sleep(99)"
+        subprocess.run([sys.executable, "-c", code], check=False)
+
+
+class MemoryErrors(Fake):
+    def search(self, task, budget, seed):
+        raise MemoryError
+
+
+class PrintsEndlessly(Fake):
+    def search(self, task, budget, seed):
+        for _ in range(3000):
+            os.write(1, b"\xff\x00garbage \x1b[31m" * 4096)
+
+
+class Raises(Fake):
+    def search(self, task, budget, seed):
+        raise RuntimeError("this method has a bug")
+
+
+class Segfaults(Fake):
+    def search(self, task, budget, seed):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class KilledOutside(Fake):
+    def search(self, task, budget, seed):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class ExitsEarly(Fake):
+    def search(self, task, budget, seed):
+        os._exit(0)
+
+
+class SystemExits(Fake):
+    def search(self, task, budget, seed):
+        sys.exit(3)
+
+
+class AnswersNothing(Fake):
+    def answer(self):
+        return Outcome(())
+
+
+class AnswersNone(Fake):
+    def answer(self):
+        return None
+
+
+class AnswersNaN(Fake):
+    formula = "nan"
+
+
+class AnswersUndefined(Fake):
+    formula = "log(-1 - x0**2)"
+
+
+class AnswersGarbage(Fake):
+    formula = "x0 +* ?? \x00 \N{PILE OF POO}"
+
+
+class AnswersForeignVariable(Fake):
+    formula = "x0 + target"
+
+
+class AnswersCode(Fake):
+    formula = "__import__('pathlib').Path('OWNED').touch()"
+
+
+class AnswersDeep(Fake):
+    formula = "(" * 50_000 + "x0" + ")" * 50_000
+
+
+class AnswersHuge(Fake):
+    formula = "x0" + " + x0" * 200_000
+
+
+class AnswersNumber(Fake):
+    def answer(self):
+        return Outcome((Candidate(3.14),))
+
+
+class WritesBrokenAnswer(Fake):
+    def search(self, task, budget, seed):
+        Path("answer.json").write_text('{"candidates": [')
+        os._exit(0)
+
+
+class WritesRubbishAnswer(Fake):
+    def search(self, task, budget, seed):
+        Path("answer.json").write_text("[" * 100_000)
+        os._exit(0)
+
+
+class PredictsBadly(Fake):
+    def answer(self):
+        return Outcome((Candidate(self.formula),), predict=lambda X: X)
+
+
+class Unavailable(Fake):
+    def prepare(self, task, budget, seed):
+        raise SetupError("its licence server is down")
+
+
+class Thrifty(Fake):
+    """Tells how many threads it may use."""
+
+    def search(self, task, budget, seed):
+        self.threads = os.environ["OMP_NUM_THREADS"]
+
+    def answer(self):
+        return Outcome((Candidate(self.formula),), details={"threads": self.threads})

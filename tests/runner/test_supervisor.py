@@ -1,0 +1,157 @@
+"""Attack the runner: whatever a method does costs its own row and nothing else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from lee_bench.contract import Budget, Task
+from lee_bench.runs import supervisor
+from lee_bench.runs.record import RunKey, RunRecord, Status
+from lee_bench.runs.supervisor import Cell, run_cell
+
+HERE = Path(__file__).parent
+X = np.random.default_rng(0).uniform(1, 2, size=(50, 2))
+
+
+def cell(name: str, seconds: float = 1.0, memory_mb: int = 400) -> Cell:
+    return Cell(
+        key=RunKey("fakes", "plane", "builtin", name, "", 0.0, 1, seconds, 1, 1),
+        target=f"hostile:{name}",
+        settings={},
+        command=sys.executable,
+        environment={**os.environ, "PYTHONPATH": str(HERE)},
+        task=Task(X, X[:, 0] + X[:, 1], ("x0", "x1")),
+        budget=Budget(seconds, 1, memory_mb),
+        data={"source": "made here"},
+    )
+
+
+def leftovers() -> list[psutil.Process]:
+    """Processes that any cell of this test process has left running."""
+    mine = []
+    for process in psutil.process_iter():
+        try:
+            tagged = supervisor.TAG in process.environ()
+            if tagged and process.status() != psutil.STATUS_ZOMBIE:
+                mine.append(process)
+        except psutil.Error:
+            continue
+    return mine
+
+
+def run(name: str, **limits) -> RunRecord:
+    record = run_cell(cell(name, **limits), threading.Event())
+    assert record is not None
+    assert leftovers() == []
+    assert RunRecord.from_json(record.to_json()) == record
+    return record
+
+
+def test_a_good_method_is_measured():
+    record = run("Good")
+    assert record.status is Status.OK
+    assert (record.formula, record.chosen, len(record.candidates)) == ("x0 + x1", 1, 2)
+    assert record.details["unreadable_candidates"] == 1
+    assert record.prediction_gap == pytest.approx(0.0, abs=1e-12)
+    assert record.seconds["search"] < 0.5 < record.peak_memory_mb
+    assert {"prepare", "search", "answer", "cpu", "cell"} <= set(record.seconds)
+    assert {"lee-bench", "python", "numpy"} <= set(record.versions)
+
+
+def test_a_prediction_that_is_not_the_formula_is_recorded():
+    record = run("Liar")
+    assert record.status is Status.OK
+    assert record.prediction_gap > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("MemoryErrors", Status.MEMORY, "MemoryError"),
+        ("Raises", Status.CRASH, "this method has a bug"),
+        ("Segfaults", Status.CRASH, "SIGSEGV"),
+        ("KilledOutside", Status.CRASH, "SIGKILL"),
+        ("ExitsEarly", Status.CRASH, "no answer"),
+        ("SystemExits", Status.CRASH, "SystemExit"),
+        ("AnswersNothing", Status.INVALID, "no candidate"),
+        ("AnswersNone", Status.INVALID, "NoneType"),
+        ("AnswersNaN", Status.INVALID, "no variable 'nan'"),
+        ("AnswersUndefined", Status.INVALID, "not finite on 50 of 50"),
+        ("AnswersGarbage", Status.INVALID, "cannot read"),
+        ("AnswersForeignVariable", Status.INVALID, "no variable 'target'"),
+        ("AnswersCode", Status.INVALID, "__import__"),
+        ("AnswersHuge", Status.INVALID, "characters"),
+        ("AnswersNumber", Status.INVALID, "no chosen formula"),
+        ("WritesBrokenAnswer", Status.INVALID, "cannot be read"),
+        ("WritesRubbishAnswer", Status.INVALID, "cannot be read"),
+        ("PredictsBadly", Status.INVALID, "shape (50, 2)"),
+        ("Unavailable", Status.UNAVAILABLE, "licence server"),
+        ("NoSuchClass", Status.INVALID, "NoSuchClass"),
+    ],
+)
+def test_a_failure_is_a_row_with_its_reason(name, status, words):
+    record = run(name)
+    assert (record.status, words in record.reason) == (status, True), record.reason
+    assert record.formula is None
+    assert not (HERE / "OWNED").exists()
+    assert not Path("OWNED").exists()
+
+
+def test_the_last_words_of_a_failure_are_kept():
+    assert "RuntimeError: this method has a bug" in run("Raises").stderr
+
+
+@pytest.mark.parametrize("name", ["Hangs", "HangsDeaf"])
+def test_a_hanging_method_is_ended_soon_after_its_limit(name):
+    begin = time.monotonic()
+    record = run(name, seconds=0.5)
+    assert (record.status, "search" in record.reason) == (Status.TIMEOUT, True)
+    assert time.monotonic() - begin < supervisor.search_limit(0.5) + 3.0
+
+
+def test_a_thread_left_behind_does_not_hold_up_the_answer():
+    assert run("HangsAtEnd").status is Status.OK
+
+
+@pytest.mark.parametrize(("name", "status"), [("Forks", "ok"), ("ForksAndHangs", "timeout")])
+def test_no_child_survives(name, status):
+    assert run(name).status == status  # run() checks that nothing is left
+
+
+@pytest.mark.parametrize("name", ["FillsMemory", "ChildFillsMemory"])
+def test_a_method_that_fills_memory_is_ended(name):
+    record = run(name, seconds=20.0)
+    assert (record.status, "400 MiB allowed" in record.reason) == (Status.MEMORY, True)
+    assert record.seconds["cell"] < 15
+
+
+def test_endless_printing_costs_no_memory():
+    before = psutil.Process().memory_info().rss
+    record = run("PrintsEndlessly", seconds=10.0)
+    assert record.status is Status.OK
+    assert psutil.Process().memory_info().rss - before < 100 << 20
+
+
+def test_deep_nesting_is_read_or_refused_but_never_crashes():
+    assert run("AnswersDeep").status in (Status.OK, Status.INVALID)
+
+
+def test_thread_caps_reach_the_method():
+    assert run("Thrifty").details == {"threads": "1"}
+
+
+def test_stopping_ends_the_cell_at_once_and_leaves_no_record():
+    stop = threading.Event()
+    threading.Timer(1.0, stop.set).start()
+    begin = time.monotonic()
+    assert run_cell(cell("HangsDeaf", seconds=60.0), stop) is None
+    assert time.monotonic() - begin < 5
+    assert leftovers() == []
