@@ -16,11 +16,11 @@ from pathlib import Path
 from lee_bench.errors import UsageError, unknown
 
 _SUITES = {
-    "feynman": "119 physics laws of the AI Feynman database, ground truth known",
-    "strogatz": "14 equations of 2-state dynamical systems, ground truth known",
-    "blackbox": "SRBench's 122 regression sets of PMLB without a known law",
-    "blackbox57": "the 57 of them with at most 10, all continuous, features",
-    "sklearn": "6 small sets that come with scikit-learn; needs no download",
+    "feynman": "physics laws of the AI Feynman database",
+    "strogatz": "equations of 2-state dynamical systems",
+    "blackbox": "SRBench's regression sets of PMLB",
+    "blackbox57": "those with at most 10 features, all continuous",
+    "sklearn": "small sets that come with scikit-learn",
 }
 FEYNMAN_ROWS = 100_000
 STROGATZ_ROWS = 400
@@ -39,7 +39,8 @@ class TaskInfo:
         target: what the target is called in the source; its column is always ``target``.
         truth: the true formula in `features`; None if nobody knows one.
         pmlb_name: PMLB's present name for it; None if PMLB does not have it.
-        sha256: checksums of the files PMLB publishes or published under this name.
+        replaced: whether PMLB now has other data under this name.
+        sha256: checksums of the files with these data that PMLB publishes or published.
         values: `lee_bench.tasks.pmlb_files.fingerprint` of PMLB's values; '' where not known.
     """
 
@@ -51,6 +52,7 @@ class TaskInfo:
     target: str = "target"
     truth: str | None = None
     pmlb_name: str | None = None
+    replaced: bool = False
     sha256: tuple[str, ...] = ()
     values: str = ""
 
@@ -147,6 +149,7 @@ def _read(suite: str) -> Iterator[TaskInfo]:
             target=row.get("target") or "target",
             truth=row.get("formula") or None,
             pmlb_name=(row.get("pmlb_name") or row["name"]) if in_pmlb else None,
+            replaced=row.get("replaced") == "1",
             sha256=tuple(row["sha256"].split(";")) if in_pmlb else (),
             values=row.get("values", ""),
         )

@@ -42,6 +42,10 @@ class BadFileError(DataError):
 class _NoAnswerError(Exception):
     """A request failed; the text goes on from "PMLB online"."""
 
+    def __init__(self, problem: str, only_this_file: bool = False) -> None:
+        super().__init__(problem)
+        self.only_this_file = only_this_file
+
 
 class PmlbFiles:
     """A folder in PMLB's layout (``NAME/NAME.tsv.gz``) and the place to fill it from.
@@ -64,6 +68,7 @@ class PmlbFiles:
             raise UsageError(f"The PMLB cache {root} is not a folder.", "Name a folder.")
         is_clone = (root / "datasets").is_dir()
         self.root = root / "datasets" if is_clone else root
+        self._broken = ""
         self.url = (url or os.environ.get(URL_VARIABLE) or URL).rstrip("/")
 
     def path(self, info: TaskInfo) -> Path | None:
@@ -96,6 +101,8 @@ class PmlbFiles:
             DataError: as for `check`, or the file is of a version that does not fit the task.
         """
         path = self.path(info)
+        if path is None:
+            raise DataError(f"The file of {info.name} has vanished from {self.root}.", _RETRY)
         digest = _digest(path)
         if digest in info.sha256:
             X, y = _parse(info, path)
@@ -123,8 +130,8 @@ class PmlbFiles:
         return X, y
 
     def unreachable(self) -> str:
-        """Why PMLB online cannot be used; '' if it can. Asked once for each address."""
-        return _unreachable(self.url)
+        """Why PMLB online cannot be used; '' if it can. Asked once, until a download fails."""
+        return self._broken or _unreachable(self.url)
 
     def download(self, info: TaskInfo) -> None:
         """Fetch the task's file into the folder: whole and with the right checksum, or not at all.
@@ -134,6 +141,8 @@ class PmlbFiles:
         """
         from filelock import FileLock
 
+        if self._broken:  # found out once; waiting again for every task would take hours
+            raise DataError(f"PMLB online {self._broken}: no {info.name}.", _RETRY)
         folder = self.root / info.name
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -149,6 +158,8 @@ class PmlbFiles:
                         file.flush()
                         raise self._wrong_download(info, Path(file.name))
         except _NoAnswerError as error:
+            if not error.only_this_file:
+                self._broken = str(error)
             raise DataError(f"PMLB online {error}: no {info.name}.", _RETRY) from error
         except OSError as error:  # filelock's Timeout is one too
             raise DataError(
@@ -165,9 +176,10 @@ class PmlbFiles:
     def _wrong_download(self, info: TaskInfo, path: Path) -> DataError:
         try:
             _must_be_gzip(path)
-            what = "PMLB has changed this file since"
+            what = "is not the file it has published before"
         except BadFileError as error:
-            what = str(error).removeprefix(f"{path} ")
+            what = str(error).removeprefix(f"{path} ").rstrip(".")
+            self._broken = f"gave a file that {what}"
         return DataError(
             f"PMLB online gave no usable {info.name}: what came {what}.",
             _RETRY,
@@ -195,18 +207,18 @@ def _must_be_gzip(path: Path) -> None:
         head = file.read(64)
     if head.startswith(b"version https://git-lfs"):
         raise BadFileError(
-            f"{path} is a Git LFS pointer, not the data",
+            f"{path} is a Git LFS pointer, not the data.",
             "Run `git lfs pull` in that clone of PMLB, or delete the file.",
         )
     if not head.startswith(b"\x1f\x8b"):
-        raise BadFileError(f"{path} is no gzip file", "Delete it, and it is fetched anew.")
+        raise BadFileError(f"{path} is no gzip file.", "Delete it, and it is fetched anew.")
     try:
         with gzip.open(path) as file:
             while file.read(1 << 20):
                 pass
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadFileError(
-            f"{path} is cut short or damaged", "Delete it, and it is fetched anew."
+            f"{path} is cut short or damaged.", "Delete it, and it is fetched anew."
         ) from error
 
 
@@ -228,7 +240,7 @@ def _parse(info: TaskInfo, path: Path) -> tuple[np.ndarray, np.ndarray]:
             )
         X = frame[list(info.columns)].to_numpy(np.float64)
         y = frame["target"].to_numpy(np.float64)
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise DataError(
             f"{path} is no table of numbers: {error}", "Move it out of the cache."
         ) from error
@@ -279,7 +291,8 @@ def _stream(url: str, name: str, seconds: float) -> Iterator[bytes]:
             headers={"Accept-Encoding": "identity"},
         ) as response:
             if response.status_code != 200:
-                raise _NoAnswerError(f"answers {response.status_code} {response.reason}".rstrip())
+                answer = f"answers {response.status_code} {response.reason}".rstrip()
+                raise _NoAnswerError(answer, only_this_file=response.status_code == 404)
             failed = "broke off"
             for chunk in response.iter_content(1 << 16):
                 yield chunk

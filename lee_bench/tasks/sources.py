@@ -16,7 +16,7 @@ from lee_bench.tasks.catalog import TaskInfo
 from lee_bench.tasks.pmlb_files import BadFileError, PmlbFiles, fingerprint
 
 MODES = ("auto", "pmlb", "builtin")
-_KEPT = 4  # data sets held in memory; cells of one task follow one another
+_KEPT_BYTES = 256 << 20  # data sets held in memory, because the cells of a grid come back to them
 
 _MAKERS: dict[str, tuple[Callable[[TaskInfo], tuple[np.ndarray, np.ndarray]], str]] = {
     "feynman": (feynman.generate, feynman.SOURCE),
@@ -95,21 +95,29 @@ class DataSource:
             if info not in self._kept:
                 self._kept[info] = self._get(info, way)
             self._kept.move_to_end(info)
-            if len(self._kept) > _KEPT:
+            dataset = self._kept[info]
+            while len(self._kept) > 1 and self._held_bytes() > _KEPT_BYTES:
                 self._kept.popitem(last=False)
-            return self._kept[info]
+            return dataset
 
-    def status(self, info: TaskInfo) -> str:
-        """What is there for this task right now, in a few words, without asking the network."""
-        if self.mode != "builtin" and info.pmlb_name and self.files.path(info):
+    def status(self, info: TaskInfo) -> tuple[str, str]:
+        """What is there for this task right now, in a word or two, without asking the network.
+
+        Returns:
+            The state, and what is wrong with the task's file if its state is ``"bad file"``.
+        """
+        in_pmlb = self.mode != "builtin" and info.pmlb_name is not None
+        if in_pmlb and self.files.path(info):
             try:
                 self.files.check(info)
-                return "PMLB file"
+                return "PMLB file", ""
             except DataError as error:
-                return f"bad file: {error}"
+                return "bad file", f"{error} {error.hint}"
         if self.mode != "pmlb" and info.suite in _MAKERS:
-            return "scikit-learn" if info.suite == "sklearn" else "generated"
-        return "download" if self.mode != "builtin" and info.pmlb_name else "not available"
+            return ("scikit-learn" if info.suite == "sklearn" else "generated"), ""
+        if not in_pmlb:
+            return "not available", ""
+        return ("gone from PMLB" if info.replaced else "to download"), ""
 
     @property
     def notes(self) -> list[str]:
@@ -128,14 +136,16 @@ class DataSource:
             }[way]
             why = ""
             if way == "made" and self.mode == "auto" and suite != "sklearn":
-                why = (
-                    f" (no PMLB file in {self.files.root}; PMLB online {self.files.unreachable()})"
-                )
+                missing = f"no usable PMLB file in {self.files.root}"
+                why = f" ({missing}; PMLB online {self.files.unreachable()})"
             notes.append(f"{suite}: {n} task{'s' * (n > 1)}, {where}{why}.")
         if unused:
-            more = f" (and {len(unused) - 1} more like it)" if len(unused) > 1 else ""
-            notes.append(f"Not used: {unused[0]}{more}. {unused[0].hint}")
+            more = f" So are {len(unused) - 1} more." if len(unused) > 1 else ""
+            notes.append(f"Not used: {unused[0]}{more} {unused[0].hint}")
         return notes
+
+    def _held_bytes(self) -> int:
+        return sum(dataset.X.nbytes + dataset.y.nbytes for dataset in self._kept.values())
 
     def _way(self, info: TaskInfo) -> str:
         """``"file"``, ``"online"`` or ``"made"``; decided at the first call."""
@@ -170,14 +180,17 @@ class DataSource:
                 return "file"
             except BadFileError as error:
                 self._unused[info] = error
-        reason = self.files.unreachable()
+        gone = "has replaced it with other data since SRBench 2021"
+        reason = gone if info.replaced else self.files.unreachable()
         if not reason:
             return "online"
         if can_be_made:
             return "made"
         if info in self._unused:
             raise self._unused[info]
-        ways = "Name a folder that has PMLB's files with --pmlb-cache"
+        ways = "Name a folder that has the file with --pmlb-cache"
+        if info.replaced:
+            ways += " (PMLB's git history of 2021 has it)"
         if info.suite in _MAKERS:
             ways += ", or use --data builtin"
         elif info.suite.startswith("blackbox"):
