@@ -1,0 +1,193 @@
+"""`lee-bench run`, as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = ("--suite", "strogatz", "--limit", "2", "--data", "builtin", "--method", "linear")
+QUICK = ("--noise", "0", "--time-limit", "5")
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("results/runs/**/*.json"))]
+
+
+def test_a_run_measures_grades_and_says_what_next(lee_bench, tmp_path):
+    done = lee_bench("run", *SMALL, "--noise", "0", "--noise", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert len(records(tmp_path)) == 4
+    assert {record["status"] for record in records(tmp_path)} == {"ok"}
+    assert len(list(tmp_path.glob("results/grades/**/*.json"))) == 4
+    assert "linear" in done.stdout
+    assert "lee-bench pareto results" in done.stderr
+
+
+def test_the_default_noise_levels_are_srbenchs(lee_bench):
+    done = lee_bench("run", *SMALL, "--dry-run", "--json")
+    plan = json.loads(done.stdout)
+    assert {cell["path"].split("/")[-1].split("_")[0] for cell in plan["cells"]} == {
+        "noise0",
+        "noise0.001",
+        "noise0.01",
+        "noise0.1",
+    }
+
+
+def test_a_dry_run_leaves_nothing_behind(lee_bench, tmp_path):
+    done = lee_bench("run", *SMALL, *QUICK, "--dry-run")
+    assert (done.returncode, list(tmp_path.iterdir())) == (0, [])
+    assert "2 cells to measure" in done.stdout
+
+
+def test_the_same_command_again_measures_nothing_anew(lee_bench, tmp_path):
+    lee_bench("run", *SMALL, *QUICK)
+    before = records(tmp_path)
+    done = lee_bench("run", *SMALL, *QUICK)
+    assert (done.returncode, records(tmp_path)) == (0, before)
+    assert "2 of 2 cells are done already" in done.stderr
+    forced = lee_bench("run", *SMALL, *QUICK, "--force")
+    assert forced.returncode == 0
+    assert [r["seconds"] for r in records(tmp_path)] != [r["seconds"] for r in before]
+
+
+def test_retry_measures_failed_and_damaged_cells_again(lee_bench, tmp_path):
+    lee_bench("run", *SMALL, *QUICK)
+    first, second = sorted(tmp_path.glob("results/runs/**/*.json"))
+    failed = json.loads(first.read_text()) | {"status": "crash", "formula": None}
+    first.write_text(json.dumps(failed))
+    second.write_text("{ torn")
+    again = lee_bench("run", *SMALL, *QUICK)
+    assert "damaged" in again.stderr
+    assert json.loads(first.read_text())["status"] == "crash"
+    lee_bench("run", *SMALL, *QUICK, "--retry", "failed")
+    assert {record["status"] for record in records(tmp_path)} == {"ok"}
+
+
+def test_shards_share_the_work(lee_bench, tmp_path):
+    for part in ("1/2", "2/2"):
+        assert lee_bench("run", *SMALL, *QUICK, "--shard", part).returncode == 0
+    assert len(records(tmp_path)) == 2
+
+
+def test_json_is_the_summary(lee_bench):
+    done = lee_bench("run", *SMALL, *QUICK, "--json")
+    (row,) = json.loads(done.stdout)
+    assert (row["method"], row["suite"], row["cells"]) == ("linear", "strogatz", 2)
+
+
+def test_a_method_that_is_not_there_is_a_row_with_its_remedy(lee_bench, tmp_path):
+    done = lee_bench("run", *SMALL[:-1], "pysr", *QUICK)
+    if "cannot run here" not in done.stderr:
+        pytest.skip("pysr is installed here")
+    assert done.returncode == 1
+    assert {record["status"] for record in records(tmp_path)} == {"unavailable"}
+    assert "pip" in done.stderr or "install" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "Name a suite"),
+        (("--suite", "feinman"), "Did you mean feynman"),
+        (("--suite", "feynman", "--task", "I_6_2x"), "I_6_2"),
+        (("--suite", "feynman", "--method", "operonn"), "Did you mean operon"),
+        ((*SMALL, "--noise", "-0.1"), "noise"),
+        ((*SMALL, "--time-limit", "0"), "time limit"),
+        ((*SMALL, "--set", "linear.depth=3"), "no setting 'depth'"),
+        ((*SMALL, "--set", "depth=3"), "METHOD.NAME=VALUE"),
+        ((*SMALL, "--set", "operon.seed=3"), "not among the methods"),
+        ((*SMALL, "--shard", "3/2"), "part 3 of 2"),
+        ((*SMALL, "--shard", "half"), "2/8"),
+        ((*SMALL, "--trials", "11"), "trials"),
+        ((*SMALL, "--jobs", "0"), "jobs"),
+    ],
+)
+def test_wrong_usage_is_one_clear_answer(lee_bench, tmp_path, arguments, words):
+    done = lee_bench("run", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_found_out_first(lee_bench, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    done = lee_bench("run", *SMALL, *QUICK, "--results", "taken")
+    assert done.returncode == 1
+    assert "Cannot write" in done.stderr
+    assert "--results" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def start(command, tmp_path, *arguments: str) -> subprocess.Popen:
+    """Start a run of a method that uses all its time, and wait for the first record."""
+    process = subprocess.Popen(
+        [command, "run", *arguments, "--suite", "strogatz", "--data", "builtin", "--noise", "0"],
+        cwd=tmp_path,
+        env={**os.environ, "NO_COLOR": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not records(tmp_path):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def workers() -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = entry.read_bytes()
+        except OSError:
+            continue
+        if b"lee_bench.runs.worker" in command:
+            found.append(int(entry.parent.name))
+    return found
+
+
+STEADY = ("--method", "linear", "--time-limit", "5", "--jobs", "1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
+    command, lee_bench, tmp_path, number
+):
+    process = start(command, tmp_path, *STEADY)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130, errors
+    assert "cells to go" in errors
+    assert "Traceback" not in errors
+    kept = records(tmp_path)
+    assert 1 <= len(kept) < 14
+    arguments = ("--suite", "strogatz", "--data", "builtin", "--noise", "0")
+    assert lee_bench("run", *STEADY, *arguments).returncode == 0
+    assert len(records(tmp_path)) == 14
+    assert all(record in records(tmp_path) for record in kept)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="counts processes in /proc")
+def test_kill_nine_loses_the_cells_in_flight_and_nothing_else(command, lee_bench, tmp_path):
+    process = start(command, tmp_path, *STEADY)
+    before = set(workers())
+    process.kill()
+    process.communicate()
+    for record in records(tmp_path):
+        assert record["status"] == "ok"
+    deadline = time.monotonic() + 5
+    while before & set(workers()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not before & set(workers()), "a worker outlived its parent"
+    arguments = ("--suite", "strogatz", "--data", "builtin", "--noise", "0")
+    done = lee_bench("run", *STEADY, *arguments)
+    assert (done.returncode, len(records(tmp_path))) == (0, 14)
