@@ -1,0 +1,392 @@
+"""Symbolic grading by SRBench's definitions. The only module that imports sympy.
+
+The rules are those of La Cava et al. 2021 (arXiv:2107.14351, section 4 and Definition 4.1):
+
+- *Complexity*: nodes of the sympy expression after floats are rounded to three decimals, those
+  below 1e-4 in size dropped, and the rest simplified.
+- *Symbolic solution*: the model does not reduce to a constant, and truth minus model is a
+  constant, or truth over model is a constant other than zero. Floats are rounded before the
+  comparison; pi counts as the float it is in SRBench's formulas.
+
+Symbols carry no assumptions, as in SRBench: ``abs(x)`` is not ``x``, whatever the data's range.
+
+sympy may take for ever, or all memory: call it through `SymbolicGrader`, whose worker processes
+are ended when they pass their limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+import resource
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+import pebble
+import psutil
+import sympy
+
+from lee_bench.errors import ExpressionError
+from lee_bench.expression import (
+    Constant,
+    Expression,
+    Node,
+    Number,
+    Operator,
+    Variable,
+    parse,
+)
+
+T = TypeVar("T")
+
+DECIMALS = 3
+SIGNIFICANT_DIGITS = 3
+NEGLIGIBLE = 1e-4
+PI = sympy.Float("3.1415926535")
+"""Pi as SRBench writes it, in the true formulas and in the models."""
+
+TIME_LIMIT = 10.0
+"""Seconds for one question to sympy."""
+MEMORY_LIMIT_MB = 2048
+"""Address space a worker may take beyond what it starts with, MiB."""
+_LARGEST_POWER_BITS = 4096
+_UNDEFINED = (sympy.nan, sympy.zoo, sympy.oo)
+_POINTS = 64
+_ROUNDING_ERROR = 1e-6
+
+
+class TooLargeError(Exception):
+    """An exact power whose digits alone would fill the memory."""
+
+
+class UndefinedError(Exception):
+    """A formula that divides by zero once its constants are rounded."""
+
+
+def _power(base: sympy.Expr, exponent: sympy.Expr) -> sympy.Expr:
+    if base.is_Rational and exponent.is_Integer:
+        bits = max(abs(int(base.p)), int(base.q)).bit_length()
+        if bits > 1 and bits * abs(int(exponent)) > _LARGEST_POWER_BITS:
+            raise TooLargeError(f"{base}**{exponent}" if bits < 64 else "a power of exact numbers")
+    return sympy.Pow(base, exponent)
+
+
+_TO_SYMPY: dict[str, Callable[..., sympy.Expr]] = {
+    "add": sympy.Add,
+    "sub": lambda a, b: a - b,
+    "mul": sympy.Mul,
+    "div": lambda a, b: a / b,
+    "pow": _power,
+    "neg": lambda a: -a,
+    "inv": lambda a: 1 / a,
+    "square": lambda a: _power(a, sympy.Integer(2)),
+    "cube": lambda a: _power(a, sympy.Integer(3)),
+    "sqrt": sympy.sqrt,
+    "cbrt": sympy.cbrt,
+    "abs": sympy.Abs,
+    "sign": sympy.sign,
+    "exp": sympy.exp,
+    "log": sympy.log,
+    "log2": lambda a: sympy.log(a, 2),
+    "log10": lambda a: sympy.log(a, 10),
+    "sin": sympy.sin,
+    "cos": sympy.cos,
+    "tan": sympy.tan,
+    "cot": sympy.cot,
+    "arcsin": sympy.asin,
+    "arccos": sympy.acos,
+    "arctan": sympy.atan,
+    "sinh": sympy.sinh,
+    "cosh": sympy.cosh,
+    "tanh": sympy.tanh,
+    "arcsinh": sympy.asinh,
+    "arccosh": sympy.acosh,
+    "arctanh": sympy.atanh,
+    "min": sympy.Min,
+    "max": sympy.Max,
+}
+_FROM_SYMPY = {
+    function: name for name, function in _TO_SYMPY.items() if isinstance(function, type)
+} | {sympy.Pow: "pow"}
+
+
+def to_sympy(expression: Expression) -> sympy.Expr:
+    """Translate a formula node by node; literals with a point and pi become floats.
+
+    Raises:
+        TooLargeError: the formula holds an exact power such as ``9**9**9``.
+    """
+
+    def leaf(node: Node) -> sympy.Expr:
+        match node:
+            case Variable(name):
+                return sympy.Symbol(name)
+            case Constant(name):
+                return PI if name == "pi" else sympy.E
+            case Number(value):
+                return sympy.Integer(value) if isinstance(value, int) else sympy.Float(value)
+
+    return expression.fold(leaf, lambda op, args: _TO_SYMPY[op.name](*args))
+
+
+def from_sympy(expr: sympy.Expr) -> Expression:
+    """Translate back.
+
+    Raises:
+        ExpressionError: sympy made something that is no formula here (infinity, i, an integral).
+    """
+    nodes: list[Node] = []
+    for part in sympy.postorder_traversal(expr):
+        kind, count = type(part), len(part.args)
+        if isinstance(part, sympy.Symbol):
+            nodes.append(Variable(part.name))
+        elif part in (sympy.pi, sympy.E):
+            nodes.append(Constant("pi" if part is sympy.pi else "e"))
+        elif isinstance(part, sympy.Integer):
+            value = int(part)
+            nodes.append(Number(value if abs(value) < 10**15 else _float(part)))
+        elif isinstance(part, sympy.Rational):
+            nodes += [Number(int(part.p)), Number(int(part.q)), Operator("div", 2)]
+        elif isinstance(part, sympy.Float):
+            nodes.append(Number(_float(part)))
+        elif kind in (sympy.Add, sympy.Mul, sympy.Min, sympy.Max) and count > 1:
+            nodes += [Operator(_FROM_SYMPY[kind], 2)] * (count - 1)
+        elif kind in _FROM_SYMPY:
+            nodes.append(Operator(_FROM_SYMPY[kind], count))
+        else:
+            raise ExpressionError(f"sympy's {part} is not part of a formula")
+    return Expression(tuple(nodes))
+
+
+def _float(number: sympy.Expr) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ExpressionError(f"the constant {number} is beyond float64")
+    return value
+
+
+def round_floats(expr: sympy.Expr) -> sympy.Expr:
+    """Round floats as SRBench does: three decimals, three significant digits, none below 1e-4.
+
+    Exact numbers stay. The short mantissa matters: 12.566 and 12.57 become the same number.
+    """
+    rounded = {
+        number: sympy.Integer(0)
+        if abs(number) < NEGLIGIBLE
+        else sympy.Float(round(number, DECIMALS), SIGNIFICANT_DIGITS)
+        for number in expr.atoms(sympy.Float)
+    }
+    return expr.xreplace(rounded)
+
+
+def simplified(expression: Expression) -> sympy.Expr:
+    """The form SRBench judges: floats rounded, then simplified without growing longer."""
+    return sympy.simplify(round_floats(to_sympy(expression)), ratio=1)
+
+
+def count_nodes(expr: sympy.Expr) -> int:
+    """Nodes of sympy's tree, in which a sum or product of any number of terms is one node."""
+    return sum(1 for _ in sympy.preorder_traversal(expr))
+
+
+def is_symbolic_solution(model: Expression, truth: Expression) -> tuple[bool, str]:
+    """Definition 4.1 of SRBench.
+
+    Args:
+        model: the formula found.
+        truth: the true formula.
+
+    Returns:
+        The verdict and, where it is no, why.
+    """
+    right = round_floats(to_sympy(truth))
+    found = round_floats(to_sympy(model))
+    if _surely_varies(right - found) and _surely_varies(found / right):
+        return False, "neither difference nor ratio is constant"
+    found = sympy.simplify(found, ratio=1)
+    if found.has(*_UNDEFINED):
+        return False, "undefined once its constants are rounded"
+    if not found.free_symbols:
+        return False, "reduces to a constant once its constants are rounded"
+    difference = round_floats(right - found)
+    ratio = round_floats(found / right)
+    if difference.is_constant() or round_floats(sympy.simplify(difference, ratio=1)).is_constant():
+        return True, "truth minus model is constant"
+    if ratio.is_constant():
+        return True, "model over truth is constant"
+    if _surely_varies(difference) and _surely_varies(ratio):
+        return False, "neither difference nor ratio is constant"
+    return False, "the same wherever it was tried, but sympy cannot show it"
+
+
+def _surely_varies(expr: sympy.Expr) -> bool:
+    """Whether float64 evaluation at random points rules out that `expr` is a constant.
+
+    Decides nearly all wrong models in milliseconds. False means "cannot tell": too few points
+    where the value is defined, or differences that rounding errors could explain.
+    """
+    try:
+        terms = [from_sympy(term) for term in sympy.Add.make_args(round_floats(expr))]
+    except ExpressionError:
+        return False
+    names = sorted(set().union(*(term.variables for term in terms)))
+    rng = np.random.default_rng(0)
+    X = np.concatenate(
+        [rng.uniform(low, 4.0, size=(_POINTS, max(1, len(names)))) for low in (0.1, -4.0)]
+    )
+    values = np.array([term.evaluate(X[:, : len(names)], names) for term in terms])
+    total, scale = values.sum(axis=0), np.abs(values).sum(axis=0)
+    defined = np.isfinite(scale)
+    if defined.sum() < _POINTS // 4:
+        return False
+    total, scale = total[defined], scale[defined]
+    middle = np.argsort(total)[len(total) // 2]
+    distance = np.abs(total - total[middle])
+    return int((distance > _ROUNDING_ERROR * (scale + scale[middle])).sum()) >= _POINTS // 8
+
+
+@dataclass(frozen=True)
+class SymbolicGrade:
+    """What sympy says about one formula.
+
+    Attributes:
+        complexity: SRBench's; the raw node count where sympy gave no answer.
+        complexity_note: why the raw count was used, or what makes the count odd; '' otherwise.
+        simplified: the form that was counted; '' where sympy gave no answer.
+        solution: whether the formula is a symbolic solution; None if there is no true formula.
+        solution_note: the reason for the verdict.
+    """
+
+    complexity: int
+    complexity_note: str = ""
+    simplified: str = ""
+    solution: bool | None = None
+    solution_note: str = ""
+
+
+class SymbolicGrader:
+    """Worker processes that put questions to sympy within limits of time and memory.
+
+    Use as a context manager. A question that fails is answered with what is known without sympy
+    and a note; it never raises and never takes longer than its limit.
+
+    Args:
+        jobs: worker processes.
+        seconds: limit for each of the two questions about a formula.
+        memory_mb: address space a worker may take beyond what it starts with, MiB.
+    """
+
+    def __init__(
+        self, jobs: int = 1, seconds: float = TIME_LIMIT, memory_mb: int = MEMORY_LIMIT_MB
+    ) -> None:
+        self.seconds = seconds
+        # Workers are forked from a clean server that has sympy loaded already, so one that had to
+        # be ended is replaced in milliseconds, and none inherits the threads of this process.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self._pool = pebble.ProcessPool(
+            max_workers=jobs,
+            max_tasks=_TASKS_PER_WORKER,
+            initializer=_limit_worker,
+            initargs=[memory_mb],
+            context=context,
+        )
+
+    def __enter__(self) -> SymbolicGrader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def grade(
+        self, formula: str, truth: str | None, features: tuple[str, ...]
+    ) -> Callable[[], SymbolicGrade]:
+        """Put both questions about a formula.
+
+        Args:
+            formula: readable by `parse`.
+            truth: the true formula, or None.
+            features: variable names of both.
+
+        Returns:
+            A function that waits for the answers.
+        """
+        raw = len(parse(formula, features))
+        counted = self._ask(_count, [formula], features)
+        solved = truth and self._ask(is_symbolic_solution, [formula, truth], features)
+
+        def wait() -> SymbolicGrade:
+            answer, problem = self._answer(counted)
+            if answer is None:
+                grade = SymbolicGrade(raw, f"simplify {problem}, raw count used")
+            else:
+                grade = SymbolicGrade(*answer)
+            if not solved:
+                return grade
+            answer, problem = self._answer(solved)
+            solution, note = answer or (False, f"sympy {problem}, counted as no solution")
+            return replace(grade, solution=solution, solution_note=note)
+
+        return wait
+
+    def _ask(self, question: Callable, formulas: list[str], features: tuple) -> Future:
+        return self._pool.schedule(
+            _ask, args=[question, self.seconds, formulas, features], timeout=self.seconds
+        )
+
+    def _answer(self, future: Future) -> tuple[tuple | None, str]:
+        try:
+            return future.result(), ""
+        except TimeoutError:
+            return None, f"timed out ({self.seconds:g} s)"
+        except MemoryError:
+            return None, "ran out of memory"
+        except RecursionError:
+            return None, "was nested too deeply"
+        except TooLargeError:
+            return None, "met a power too large to write down"
+        except UndefinedError:
+            return None, "found it undefined once its constants are rounded"
+        except pebble.ProcessExpired:
+            return None, "died"
+        except Exception as error:  # sympy fails in many ways on odd input; each is a value here
+            return None, f"failed ({type(error).__name__})"
+
+
+_TASKS_PER_WORKER = 200  # sympy's caches grow; a fresh worker costs milliseconds
+
+
+def _limit_worker(memory_mb: int) -> None:
+    allowed = psutil.Process().memory_info().vms + memory_mb * 2**20
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    with contextlib.suppress(ValueError, OSError):  # some systems know no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
+
+
+def _ask(question: Callable[..., T], seconds: float, formulas: list[str], features: tuple) -> T:
+    """Run one question in a worker.
+
+    The alarm ends a worker whose parent died while it was stuck in one long operation.
+    """
+    signal.alarm(math.ceil(seconds) + 5)
+    sympy.core.random.seed(0)  # sympy tries random numbers; same question, same answer
+    try:
+        return question(*(parse(formula, features) for formula in formulas))
+    finally:
+        signal.alarm(0)
+
+
+def _count(model: Expression) -> tuple[int, str, str]:
+    """SRBench complexity, a remark on it, and the form counted."""
+    expr = simplified(model)
+    if expr.has(*_UNDEFINED):
+        raise UndefinedError
+    constant = model.variables and not expr.free_symbols
+    note = "reduces to a constant once its constants are rounded" if constant else ""
+    return count_nodes(expr), note, str(expr)
