@@ -36,6 +36,8 @@ BUILTIN: Mapping[str, str] = {
 GROUP = "lee_bench.methods"
 """Entry-point group by which other packages register: ``name = "module:Class"``."""
 
+_NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)  # it names folders and files
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -73,11 +75,18 @@ def table() -> Mapping[str, tuple[str, str]]:
     """All registered methods: name -> (``module:Class``, who registered it).
 
     Raises:
-        SetupError: two packages register the same name; which one would run is not ours to guess.
+        SetupError: two packages register the same name (which one would run is not ours to
+            guess), or one registers a name that is no name.
     """
     known = {name: (target, "lee-bench") for name, target in BUILTIN.items()}
     for point in metadata.entry_points(group=GROUP):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+        if not _NAME.fullmatch(point.name):
+            raise SetupError(
+                f"{origin} registers a method called '{point.name}'.",
+                "A method's name has letters, digits, '_' and '-' only. Rename the entry point, "
+                "or uninstall the package.",
+            )
         target, first = known.setdefault(point.name, (point.value, origin))
         if (target, first) != (point.value, origin):
             raise SetupError(
@@ -143,24 +152,29 @@ def inspect(target: str) -> dict[str, Any]:
     """Describe a method as seen by the interpreter this runs in, importing no library.
 
     Returns:
-        The fields of `Probe` that depend on the interpreter, JSON-able; ``missing`` names the
-        importable packages that were not found.
+        The fields of `Probe` that depend on the interpreter, JSON-able. An unavailable method with
+        no ``remedy`` lacks packages.
     """
     try:
         cls = load_class(target)
-        missing = [name for name in cls.packages if importlib.util.find_spec(name) is None]
+        missing = [name for name in cls.packages if not _is_installed(name)]
         reason = f"{' and '.join(missing)} not installed" if missing else cls.unavailable()
     except Exception as error:  # a foreign adapter may raise anything
         return {"available": False, "reason": str(error), "remedy": getattr(error, "hint", "")}
     return {
         "available": not reason,
         "reason": reason,
-        "remedy": cls.remedy if reason else "",
+        "remedy": cls.remedy if reason and not missing else "",
         "summary": getattr(cls, "summary", ""),
         "reference": cls.reference,
         "versions": versions(cls),
         "requirements": tuple(cls.packages.values()),
     }
+
+
+def _is_installed(package: str) -> bool:
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None  # no origin: a mere folder of that name
 
 
 def probe(name: str) -> Probe:
@@ -176,7 +190,7 @@ def probe(name: str) -> Probe:
     else:
         interpreter, facts = str(own), _inspect_with(name, str(own), target)
     if not facts["available"] and not facts["remedy"]:
-        facts["remedy"] = f"Run `lee-bench methods install {name}`."
+        facts["remedy"] = f"Run `lee-bench methods install {name}` to give it an environment."
     return Probe(name, target, table()[name][1], interpreter, **facts)
 
 

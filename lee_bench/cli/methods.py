@@ -1,0 +1,122 @@
+"""`lee-bench methods`: which methods there are, what each still needs, and how to get it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lee_bench.cli import options
+
+if TYPE_CHECKING:
+    from lee_bench.runs.registry import Probe
+
+methods_app = typer.Typer(help="List the methods; give one an environment of its own.")
+
+Name = Annotated[str, typer.Argument(help="A method, as `lee-bench methods` lists it.")]
+
+
+@methods_app.callback(invoke_without_command=True)
+def methods(context: typer.Context, json_output: options.Json = False) -> None:
+    """List all methods: which can run here, why others cannot, and how to get them.
+
+    No method's library is loaded for this; packages are only looked up.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from lee_bench.cli import console
+    from lee_bench.runs import registry
+
+    probes = [registry.probe(name) for name in registry.names()]
+    if json_output:
+        import json
+        from dataclasses import asdict
+
+        console.out.print_json(json.dumps([asdict(probe) for probe in probes]))
+        return
+    _print(probes)
+
+
+@methods_app.command()
+def install(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Build it anew if it is there.")] = False,
+) -> None:
+    """Make an environment for one method, with what it needs and nothing else.
+
+    From then on its runs happen there. It lies in the user's data folder, or where
+    LEE_BENCH_ENVIRONMENTS says. pip does the installing; its settings apply, PIP_INDEX_URL for one.
+    """
+    import time
+
+    from rich.markup import escape
+
+    from lee_bench.cli import console
+    from lee_bench.errors import SetupError
+    from lee_bench.runs import environments, registry
+
+    def say(line: str) -> None:
+        console.err.print(escape(line), style="dim", soft_wrap=True)
+
+    target = registry.locate(name)
+    needs = tuple(registry.load_class(target).packages.values())
+    begin = time.monotonic()
+    folder = environments.install(name, needs, target, say, force)
+    probe = registry.probe(name)
+    if not probe.available:
+        raise SetupError(f"{name} is installed in {folder}, but {probe.reason}.", probe.remedy)
+    console.out.print(
+        f"{name} runs in its own environment now ({time.monotonic() - begin:.0f} s): {folder}",
+        f"[dim]{escape(_versions(probe))}[/]",
+        sep="\n",
+        soft_wrap=True,
+    )
+
+
+@methods_app.command()
+def remove(name: Name) -> None:
+    """Delete a method's own environment. Results stay."""
+    from lee_bench.cli import console
+    from lee_bench.runs import environments, registry
+
+    registry.locate(name)
+    removed = environments.remove(name)
+    console.out.print(
+        f"The environment of {name} is gone." if removed else f"{name} has no environment."
+    )
+
+
+def _print(probes: list[Probe]) -> None:
+    import sys
+
+    from rich.markup import escape
+    from rich.table import Table
+
+    from lee_bench.cli import console
+
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("method", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("what it is", overflow="fold")
+    table.add_column("versions", overflow="fold")
+    table.add_column("interpreter", overflow="fold")
+    for probe in probes:
+        own = probe.interpreter != sys.executable
+        table.add_row(
+            f"[bold]{escape(probe.name)}[/]",
+            "[green]ready[/]" if probe.available else "[yellow]unavailable[/]",
+            escape(probe.summary),
+            escape(_versions(probe)),
+            escape(probe.interpreter) if own else "this one",
+        )
+    if not console.out.is_terminal:  # a row stays on one line for grep and friends
+        console.out.width = 1000
+    console.out.print(table)
+    for probe in probes:
+        if not probe.available:
+            text = f"[bold]{escape(probe.name)}[/]: {escape(f'{probe.reason}. {probe.remedy}')}"
+            console.out.print(text, soft_wrap=True)
+
+
+def _versions(probe: Probe) -> str:
+    return ", ".join(f"{package} {version}" for package, version in probe.versions.items())
