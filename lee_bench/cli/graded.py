@@ -1,0 +1,187 @@
+"""What the commands that read graded records share: opening, grading, the table of results."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from rich.table import Table
+
+    from lee_bench.errors import LeeBenchError
+    from lee_bench.evidence.grade import Cell
+    from lee_bench.runs.record import RunRecord
+    from lee_bench.runs.store import Store
+    from lee_bench.tasks.sources import DataSource
+
+
+def open_store(folder: Path) -> Store:
+    """The store in a results folder; also found when its ``runs`` folder is named.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    from lee_bench.errors import UsageError
+    from lee_bench.runs.store import Store
+
+    if not folder.is_dir():
+        raise UsageError(
+            f"There is no folder {folder}.",
+            "Name the results folder of a run; `lee-bench run` makes one called results.",
+        )
+    if folder.resolve().name == "runs" and not (folder / "runs").is_dir():
+        folder = folder.resolve().parent
+    return Store(folder)
+
+
+def grade(
+    store: Store,
+    source: DataSource,
+    jobs: int | None = None,
+    records: Sequence[RunRecord] | None = None,
+    force: bool = False,
+) -> list[Cell]:
+    """Grade what is not graded yet, with a progress bar; say what could not be."""
+    import typer
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from lee_bench.cli import console
+    from lee_bench.evidence.grade import grade_all
+    from lee_bench.runs import machine
+
+    bar = Progress(
+        TextColumn("grading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console.err,
+        transient=True,
+        disable=not console.err.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("grading", total=None)
+        try:
+            cells, problems = grade_all(
+                store,
+                source,
+                jobs or machine.describe()["cores"],
+                records=records,
+                force=force,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        except KeyboardInterrupt:
+            bar.stop()
+            console.err.print("[yellow]stopped[/]; the grades made so far are kept.")
+            raise typer.Exit(130) from None
+        except OSError as error:
+            from lee_bench.errors import SetupError
+
+            raise SetupError(
+                f"Cannot write grades to {store.root}: {error.strerror}.",
+                "Copy the results to a folder you may write.",
+            ) from error
+    say(problems)
+    return cells
+
+
+def say(problems: Sequence[LeeBenchError]) -> None:
+    """Print what went wrong beside the result, the first few in full."""
+    from rich.markup import escape
+
+    from lee_bench.cli import console
+
+    for error in problems[:5]:
+        console.warn(escape(f"{error} {error.hint}".strip()))
+    if len(problems) > 5:
+        console.warn(f"and {len(problems) - 5} more like these.")
+
+
+def nothing_there(store: Store) -> LeeBenchError:
+    """The error for a folder without a readable record."""
+    from lee_bench.errors import SetupError
+
+    return SetupError(
+        f"No readable record in {store.runs}.",
+        f"Measure something first, e.g. lee-bench run --suite strogatz --results {store.root}",
+    )
+
+
+def r2_text(value: float) -> str:
+    """Four decimals, cut rather than rounded, so that only an exact fit reads 1."""
+    if math.isnan(value):
+        return "-"
+    if value > 1 - 1e-10:
+        return "1"
+    if value < -99:
+        return "< -99"
+    return f"{math.floor(value * 1e4) / 1e4:.4f}"
+
+
+def summary_table(table: pd.DataFrame) -> Table:
+    """The closing table of `run` and `pareto`.
+
+    Args:
+        table: from `lee_bench.evidence.aggregate.summary`.
+    """
+    from rich.table import Table
+
+    view = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
+    for name in ("suite", "noise", "method"):
+        view.add_column(name, no_wrap=True)
+    for name in ("cells", "failed", "R²", "size", ">.999", "solved", "time"):
+        view.add_column(name, justify="right", no_wrap=name != "failed")
+    view.add_column("front", justify="center")
+
+    def number(value: float, pattern: str) -> str:
+        return "-" if math.isnan(value) else format(value, pattern)
+
+    before = None
+    for row in table.itertuples():
+        panel = (row.suite, row.noise)
+        first = panel != before
+        if first and before is not None:
+            view.add_section()
+            view.add_row()
+        before = panel
+        view.add_row(
+            row.suite if first else "",
+            f"{row.noise:g}" if first else "",
+            row.label,
+            str(row.cells),
+            row.failures or "0",
+            r2_text(row.r2_test),
+            number(row.complexity, "g"),
+            number(row.accuracy_solution, ".0%"),
+            number(row.symbolic_solution, ".0%"),
+            number(row.seconds, ".1f") + ("" if math.isnan(row.seconds) else " s"),
+            "●" if row.front else "",
+            style=None if row.failed < row.cells else "dim",
+        )
+    return view
+
+
+def summary_notes(table: pd.DataFrame) -> list[str]:
+    """What a reader of the table must know, as sentences; empty if nothing is unusual."""
+    notes = [
+        (
+            "R², size and time are medians over the cells that have them; in the shares with test "
+            "R² > .999 and solved symbolically every failed cell is a miss."
+        )
+    ]
+    total = table[["failed", "ungraded", "undefined", "raw_counts"]].sum()
+    if total["failed"]:
+        notes.append(f"{total['failed']} cells failed; `lee-bench show TASK` says why.")
+    if total["ungraded"]:
+        notes.append(f"{total['ungraded']} cells could not be graded and are left out.")
+    if total["undefined"]:
+        notes.append(
+            f"{total['undefined']} formulas are not finite on the test data: misses, without R²."
+        )
+    if total["raw_counts"]:
+        notes.append(
+            f"{total['raw_counts']} formulas were too much for sympy; their size is the raw count."
+        )
+    return notes

@@ -1,0 +1,155 @@
+"""From graded records to tables, in pandas.
+
+A failed cell is a row like any other: a miss in every rate, missing from every median, and
+counted beside both.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+import pandas as pd
+
+from lee_bench.errors import UsageError
+from lee_bench.evidence.grade import Cell, is_gradable
+from lee_bench.evidence.metrics import ACCURATE, COMPLEXITY, METRICS, R2_TEST, SECONDS, SOLVED
+from lee_bench.evidence.pareto import on_front
+from lee_bench.runs.record import Status
+from lee_bench.tasks.catalog import find
+
+CELL_COLUMNS = [
+    "suite", "task", "noise", "seed", "method", "label", "settings", "time_limit", "threads",
+    "data", "protocol", "status", "reason", "graded", "truth", "formula",
+    *(m.name for m in METRICS), "complexity_note", "cell_seconds", "peak_memory_mb",
+]  # fmt: skip
+GROUP = ["suite", "noise", "label"]
+
+
+def cells(graded: Iterable[Cell]) -> pd.DataFrame:
+    """One row a cell, in the order given; columns are `CELL_COLUMNS`.
+
+    Metrics are float64, NaN where there is no value: in a failed or ungraded cell, where a
+    prediction was not finite, and for ``symbolic_solution`` where no true formula is known.
+    ``label`` is the method's name, with what sets its runs apart where they differ.
+    """
+
+    @functools.cache
+    def truth(suite: str, task: str) -> str | None:
+        try:
+            return find(task, suite).truth
+        except UsageError:  # measured by a version that knew more tasks
+            return None
+
+    rows = []
+    for cell in graded:
+        record, grade, key = cell.record, cell.grade, cell.record.key
+        row = {
+            "suite": key.suite,
+            "task": key.task,
+            "noise": key.noise,
+            "seed": key.seed,
+            "method": key.method,
+            "settings": key.settings,
+            "time_limit": key.seconds,
+            "threads": key.threads,
+            "data": key.data,
+            "protocol": key.protocol,
+            "status": record.status.value,
+            "reason": record.reason,
+            "graded": grade is not None or not is_gradable(record),
+            "truth": truth(key.suite, key.task),
+            "formula": record.formula,
+            "complexity_note": grade.complexity_note if grade else "",
+            "cell_seconds": record.seconds.get("cell"),
+            "peak_memory_mb": record.peak_memory_mb,
+        }
+        for metric in METRICS:
+            row[metric.name] = getattr(grade, metric.name, None)
+        if record.status is Status.OK:
+            row[SECONDS.name] = record.seconds.get("search")
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=[c for c in CELL_COLUMNS if c != "label"])
+    numbers = [m.name for m in METRICS] + ["noise", "cell_seconds", "peak_memory_mb"]
+    frame[numbers] = frame[numbers].astype("float64")
+    frame.insert(CELL_COLUMNS.index("label"), "label", _labels(frame))
+    return frame
+
+
+def _labels(frame: pd.DataFrame) -> pd.Series:
+    """Name each method; runs of one method under different conditions are not one method."""
+    labels = frame["method"].astype("object")
+    words = {
+        "settings": str,
+        "time_limit": lambda v: f"{v:g} s",
+        "threads": lambda v: f"{v} threads",
+        "data": lambda v: f"{v} data",
+        "protocol": lambda v: f"protocol {v}",
+    }
+    for column, in_words in words.items():
+        differs = frame.groupby(["suite", "method"])[column].transform("nunique") > 1
+        text = frame.loc[differs, column].map(in_words)
+        text = text.where(text == "", " " + text)
+        labels = labels.where(~differs, labels + text.reindex(labels.index, fill_value=""))
+    return labels
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for each suite, noise level and method.
+
+    Args:
+        frame: from `cells`.
+
+    Returns:
+        Columns, beside suite, noise and label:
+
+        - ``tasks``, ``cells``, ``failed``, ``failures`` (in words), ``ungraded``;
+        - ``undefined``: cells that are ok but whose formula is not finite on the test data;
+        - ``r2_test``, ``complexity``, ``seconds``: medians over the cells that have the value;
+        - ``raw_counts``: cells whose complexity is the raw count, because sympy gave up;
+        - ``accuracy_solution``, ``symbolic_solution``: shares of all graded or failed cells, in
+          [0, 1]; the second NaN where no true formula is known;
+        - ``front``: whether no other method of the same suite and noise is both simpler and
+          better in the medians.
+    """
+    rows = [
+        {**dict(zip(GROUP, group, strict=True)), **_summarise(members)}
+        for group, members in frame.groupby(GROUP, sort=True)
+    ]
+    table = pd.DataFrame(rows, columns=[*GROUP, *_SUMMARY_COLUMNS])
+    table["front"] = False
+    for _, panel in table.groupby(["suite", "noise"]):
+        costs = panel[[COMPLEXITY.name, R2_TEST.name]].to_numpy(float) * [1.0, -1.0]
+        table.loc[panel.index, "front"] = on_front(costs)
+    return table
+
+
+_SUMMARY_COLUMNS = [
+    "tasks", "cells", "failed", "failures", "ungraded", "undefined", R2_TEST.name, COMPLEXITY.name,
+    "raw_counts", ACCURATE.name, SOLVED.name, SECONDS.name,
+]  # fmt: skip
+
+
+def _summarise(members: pd.DataFrame) -> dict:
+    failed = members["status"] != Status.OK
+    judged = members[members["graded"]]
+    counts = members.loc[failed, "status"].value_counts()
+    truth_known = judged["truth"].notna().any()
+    return {
+        "tasks": members["task"].nunique(),
+        "cells": len(members),
+        "failed": int(failed.sum()),
+        "failures": ", ".join(f"{n} {status}" for status, n in counts.items()),
+        "ungraded": int((~members["graded"]).sum()),
+        "undefined": int((members["graded"] & ~failed & members[R2_TEST.name].isna()).sum()),
+        R2_TEST.name: members[R2_TEST.name].median(),
+        COMPLEXITY.name: members[COMPLEXITY.name].median(),
+        "raw_counts": int(members["complexity_note"].str.contains("raw count").sum()),
+        ACCURATE.name: _rate(judged[ACCURATE.name]),
+        SOLVED.name: _rate(judged[SOLVED.name]) if truth_known else float("nan"),
+        SECONDS.name: members[SECONDS.name].median(),
+    }
+
+
+def _rate(values: pd.Series) -> float:
+    return float(values.fillna(0.0).mean()) if len(values) else float("nan")

@@ -1,0 +1,27 @@
+"""Pareto fronts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def on_front(costs: np.ndarray) -> np.ndarray:
+    """Which points no other point beats.
+
+    A point is beaten by one that is nowhere more costly and somewhere less. Equal points do not
+    beat each other; a point with a NaN is on no front.
+
+    Args:
+        costs: (n, k), lower is better in every column. Negate what should be high.
+
+    Returns:
+        Boolean mask, (n,).
+    """
+    costs = np.asarray(costs, dtype=np.float64)
+    known = ~np.isnan(costs).any(axis=1)
+    front = known.copy()
+    for i in np.flatnonzero(known):
+        others = costs[known]
+        beats = (others <= costs[i]).all(axis=1) & (others < costs[i]).any(axis=1)
+        front[i] = not beats.any()
+    return front
