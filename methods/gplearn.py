@@ -38,6 +38,7 @@ class GPLearn(Method):
         population_size: programs in a generation.
         tournament_size: programs that compete to become a parent.
         functions: names of gplearn functions.
+        generations: stop after so many; 0 leaves it to the clock.
         parsimony: penalty on the mean absolute error for each node.
     """
 
@@ -49,6 +50,7 @@ class GPLearn(Method):
         "tournament_size": 20,
         "functions": ("add", "sub", "mul", "div", "log", "sqrt", "sin", "cos"),
         "parsimony": 0.001,
+        "generations": 0,
     }
 
     def prepare(self, task: Task, budget: Budget, seed: int) -> None:
@@ -91,6 +93,9 @@ class GPLearn(Method):
                 self._breed(regressor(min(_SCOUTS, self.settings["population_size"])))
                 population = regressor(self.settings["population_size"])
                 while min(program.raw_fitness_ for program in self._best.values()) > 0:
+                    if self._generations == (self.settings["generations"] or np.inf):
+                        self._stop_reason = "generation limit"
+                        return
                     self._breed(population)
                     self._generations += 1
                 self._stop_reason = "no error left"

@@ -17,7 +17,8 @@ from lee_bench.contract import Budget, Candidate, Method, Outcome, Task
 from lee_bench.errors import MethodError
 from lee_bench.expression import Expression, Node, Number, Operator, Variable, parse
 
-_UNLIMITED = 2**31 - 1  # the clock alone ends the search
+_UNLIMITED = 2**31 - 1
+_MUL = Operator("mul", 2)
 
 
 class Operon(Method):
@@ -30,6 +31,7 @@ class Operon(Method):
         max_length: nodes of the longest model.
         iterations: Levenberg-Marquardt steps for each new individual.
         epsilon: differences in an objective below this count as none.
+        generations: stop after so many; 0 leaves it to the clock.
         criterion: statistic that picks the answer from the front. The Bayesian criterion needs no
             estimate of the noise, which pyoperon's default (description length) does.
     """
@@ -43,6 +45,7 @@ class Operon(Method):
         "max_length": 50,
         "iterations": 5,
         "epsilon": 1e-5,
+        "generations": 0,
         "criterion": "bayesian_information_criterion",
     }
 
@@ -58,7 +61,7 @@ class Operon(Method):
             optimizer_iterations=self.settings["iterations"],
             epsilon=self.settings["epsilon"],
             model_selection_criterion=self.settings["criterion"],
-            generations=_UNLIMITED,
+            generations=self.settings["generations"] or _UNLIMITED,
             max_evaluations=_UNLIMITED,
             max_time=max(1, int(budget.seconds)),  # whole seconds are all it takes
             n_threads=budget.threads,
@@ -83,7 +86,11 @@ class Operon(Method):
             tuple(self._candidate(model) for model in front),
             chosen,
             predict=lambda X: found.evaluate_model(tree, X / self._x_unit) * self._y_unit,
-            stop_reason="time limit",
+            stop_reason=(
+                "generation limit"
+                if found.stats_["generations"] == self.settings["generations"]
+                else "time limit"
+            ),
             details={
                 "generations": found.stats_["generations"],
                 "residual_evaluations": found.stats_["residual_evaluations"],
@@ -93,14 +100,18 @@ class Operon(Method):
     def _candidate(self, model: Mapping) -> Candidate:
         digits = 40  # decimals, not significant digits: enough for all of a small constant
         text = self._regressor.get_model_string(model["tree"], digits, list(self._features))
-        nodes = list(parse(text, self._features).nodes)
         units = dict(zip(self._features, self._x_unit.tolist(), strict=True))
-        for i, node in enumerate(nodes):
-            if isinstance(node, Variable):
-                weight = nodes[i - 1]  # Operon prints every variable as (weight * variable)
-                if i == 0 or not isinstance(weight, Number):
-                    raise MethodError(f"Operon printed a variable without its weight: {text}")
-                nodes[i - 1] = Number(weight.value / units[node.name])
+        nodes: list[Node] = []
+        rest = iter(parse(text, self._features).nodes)
+        for node in rest:
+            if not isinstance(node, Variable):
+                nodes.append(node)
+                continue
+            weight, times = nodes.pop(), next(rest)  # every variable comes as (weight * variable)
+            if not isinstance(weight, Number) or times != _MUL:
+                raise MethodError(f"Operon printed a variable without its weight: {text}")
+            weight = Number(weight.value / units[node.name])
+            nodes += [node] if weight.value == 1 else [weight, node, _MUL]
         return Candidate(
             str(_times(Expression(tuple(nodes)), self._y_unit)),
             loss=float(model["mean_squared_error"]) * self._y_unit**2,
@@ -116,13 +127,14 @@ def _power_of_two(columns: np.ndarray) -> np.ndarray:
 
 def _times(formula: Expression, factor: float) -> Expression:
     """Multiply a formula by a power of two, inside its constants where it has some."""
+    if factor == 1:
+        return formula
     Nodes = tuple[Node, ...]
-    mul = Operator("mul", 2)
 
     def leaf(node: Node) -> tuple[Nodes, Nodes]:
         if isinstance(node, Number):
             return (node,), (Number(node.value * factor),)
-        return (node,), (Number(factor), node, mul)
+        return (node,), (Number(factor), node, _MUL)
 
     def apply(op: Operator, pairs: list[tuple[Nodes, Nodes]]) -> tuple[Nodes, Nodes]:
         """Join operands given as (as it is, times factor)."""
@@ -133,6 +145,6 @@ def _times(formula: Expression, factor: float) -> Expression:
             case "mul" | "div":
                 return plain, (*pairs[0][1], *pairs[1][0], op)
             case _:
-                return plain, (Number(factor), *plain, mul)
+                return plain, (Number(factor), *plain, _MUL)
 
     return Expression(formula.fold(leaf, apply)[1])

@@ -24,6 +24,7 @@ class PySR(Method):
         binary, unary: operators.
         maxsize: largest complexity of a formula.
         populations, population_size: size of the search.
+        generations: PySR's iterations; stop after so many; 0 leaves it to the clock.
         precision: bits of a number, 32 or 64.
     """
 
@@ -40,6 +41,7 @@ class PySR(Method):
         "maxsize": 30,
         "populations": 31,
         "population_size": 27,
+        "generations": 0,
         "precision": 32,
     }
 
@@ -69,7 +71,7 @@ class PySR(Method):
             "populations": self.settings["populations"],
             "population_size": self.settings["population_size"],
             "precision": self.settings["precision"],
-            "niterations": 10_000_000,  # the clock alone ends the search
+            "niterations": self.settings["generations"] or 10_000_000,
             "timeout_in_seconds": budget.seconds,
             "random_state": seed,
             "parallelism": "serial" if alone else "multithreading",
