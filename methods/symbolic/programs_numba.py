@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numba import njit
 
+from methods.symbolic import programs_math as fast
 from methods.symbolic import vocabulary as tok
 
 ARITY = tok.ARITY
@@ -67,6 +68,7 @@ def link(tokens, second, constant, has_constant):
 def forward(tokens, n, second, constant, c, X, V):
     """Values of all nodes of one expression: V[i, p] for X of shape (D, P), constants c."""
     P = X.shape[1]
+    one = V.dtype.type(1)  # typed, lest a Python number turn float32 work into float64
     for i in range(n - 1, -1, -1):
         op = tokens[i]
         v = V[i, :P]
@@ -81,7 +83,7 @@ def forward(tokens, n, second, constant, c, X, V):
                     v[p] = -a[p]
             elif op == tok.INV:
                 for p in range(P):
-                    v[p] = 1 / a[p]
+                    v[p] = one / a[p]
             elif op == tok.SQUARE:
                 for p in range(P):
                     v[p] = a[p] * a[p]
@@ -93,31 +95,46 @@ def forward(tokens, n, second, constant, c, X, V):
                     v[p] = math.sqrt(a[p])
             elif op == tok.EXP:
                 for p in range(P):
-                    v[p] = math.exp(a[p])
+                    v[p] = fast.exp(a[p])
             elif op == tok.LOG:
                 for p in range(P):
-                    v[p] = math.log(a[p])
+                    v[p] = fast.log(a[p])
             elif op == tok.SIN:
+                far = False
                 for p in range(P):
-                    v[p] = math.sin(a[p])
+                    v[p] = fast.sin(a[p])
+                    far |= abs(a[p]) > fast.FAR
+                if far:
+                    for p in range(P):
+                        v[p] = math.sin(a[p])
             elif op == tok.COS:
+                far = False
                 for p in range(P):
-                    v[p] = math.cos(a[p])
+                    v[p] = fast.cos(a[p])
+                    far |= abs(a[p]) > fast.FAR
+                if far:
+                    for p in range(P):
+                        v[p] = math.cos(a[p])
             elif op == tok.TAN:
+                far = False
                 for p in range(P):
-                    v[p] = math.tan(a[p])
+                    v[p] = fast.tan(a[p])
+                    far |= abs(a[p]) > fast.FAR
+                if far:
+                    for p in range(P):
+                        v[p] = math.tan(a[p])
             elif op == tok.TANH:
                 for p in range(P):
-                    v[p] = math.tanh(a[p])
+                    v[p] = fast.tanh(a[p])
             elif op == tok.ARCSIN:
                 for p in range(P):
-                    v[p] = math.asin(a[p])
+                    v[p] = fast.arcsin(a[p])
             elif op == tok.ARCCOS:
                 for p in range(P):
-                    v[p] = math.acos(a[p])
+                    v[p] = fast.arccos(a[p])
             elif op == tok.ARCTAN:
                 for p in range(P):
-                    v[p] = math.atan(a[p])
+                    v[p] = fast.arctan(a[p])
             elif op == tok.ABS:
                 for p in range(P):
                     v[p] = abs(a[p])
@@ -137,7 +154,7 @@ def forward(tokens, n, second, constant, c, X, V):
                     v[p] = a[p] / b[p]
             elif op == tok.POW:
                 for p in range(P):
-                    v[p] = a[p] ** b[p]
+                    v[p] = fast.power(a[p], b[p])
 
 
 @njit(**OPTIONS)
@@ -146,7 +163,8 @@ def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
 
     A[i] is the derivative of the result by node i; only nodes over a constant are visited.
     """
-    A[0, :P] = 1
+    one, two, three, half = V.dtype.type(1), V.dtype.type(2), V.dtype.type(3), V.dtype.type(0.5)
+    A[0, :P] = one
     for i in range(n):
         if not has_constant[i]:
             continue
@@ -165,13 +183,13 @@ def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
                     da[p] = d[p] * (-v[p] * v[p])
             elif op == tok.SQUARE:
                 for p in range(P):
-                    da[p] = d[p] * (2 * a[p])
+                    da[p] = d[p] * (two * a[p])
             elif op == tok.CUBE:
                 for p in range(P):
-                    da[p] = d[p] * (3 * a[p] * a[p])
+                    da[p] = d[p] * (three * a[p] * a[p])
             elif op == tok.SQRT:
                 for p in range(P):
-                    da[p] = d[p] * (0.5 / v[p])
+                    da[p] = d[p] * (half / v[p])
             elif op == tok.EXP:
                 for p in range(P):
                     da[p] = d[p] * v[p]
@@ -179,26 +197,36 @@ def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
                 for p in range(P):
                     da[p] = d[p] / a[p]
             elif op == tok.SIN:
+                far = False
                 for p in range(P):
-                    da[p] = d[p] * math.cos(a[p])
+                    da[p] = d[p] * fast.cos(a[p])
+                    far |= abs(a[p]) > fast.FAR
+                if far:
+                    for p in range(P):
+                        da[p] = d[p] * math.cos(a[p])
             elif op == tok.COS:
+                far = False
                 for p in range(P):
-                    da[p] = d[p] * -math.sin(a[p])
+                    da[p] = d[p] * -fast.sin(a[p])
+                    far |= abs(a[p]) > fast.FAR
+                if far:
+                    for p in range(P):
+                        da[p] = d[p] * -math.sin(a[p])
             elif op == tok.TAN:
                 for p in range(P):
-                    da[p] = d[p] * (1 + v[p] * v[p])
+                    da[p] = d[p] * (one + v[p] * v[p])
             elif op == tok.TANH:
                 for p in range(P):
-                    da[p] = d[p] * (1 - v[p] * v[p])
+                    da[p] = d[p] * (one - v[p] * v[p])
             elif op == tok.ARCSIN:
                 for p in range(P):
-                    da[p] = d[p] / math.sqrt((1 - a[p]) * (1 + a[p]))
+                    da[p] = d[p] / math.sqrt((one - a[p]) * (one + a[p]))
             elif op == tok.ARCCOS:
                 for p in range(P):
-                    da[p] = -d[p] / math.sqrt((1 - a[p]) * (1 + a[p]))
+                    da[p] = -d[p] / math.sqrt((one - a[p]) * (one + a[p]))
             elif op == tok.ARCTAN:
                 for p in range(P):
-                    da[p] = d[p] / (1 + a[p] * a[p])
+                    da[p] = d[p] / (one + a[p] * a[p])
             elif op == tok.ABS:
                 for p in range(P):
                     da[p] = d[p] * np.sign(a[p])
@@ -216,7 +244,7 @@ def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
                     da[p] = d[p] / b[p]
             elif op == tok.POW:
                 for p in range(P):
-                    da[p] = d[p] * (b[p] * a[p] ** (b[p] - 1))
+                    da[p] = d[p] * (b[p] * fast.power(a[p], b[p] - one))
         if has_constant[j]:
             if op == tok.ADD:
                 db[:] = d
@@ -232,7 +260,7 @@ def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
             elif op == tok.POW:
                 for p in range(P):
                     zero = a[p] == 0 and b[p] > 0
-                    db[p] = 0 if zero else d[p] * (v[p] * math.log(a[p]))
+                    db[p] = 0 if zero else d[p] * (v[p] * fast.log(a[p]))
 
 
 @njit(**OPTIONS)
