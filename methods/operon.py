@@ -98,8 +98,11 @@ class Operon(Method):
         )
 
     def _candidate(self, model: Mapping) -> Candidate:
+        from pyoperon import InfixFormatter
+
         digits = 40  # decimals, not significant digits: enough for all of a small constant
-        text = self._regressor.get_model_string(model["tree"], digits, list(self._features))
+        names = dict(zip(self._regressor.variables_, self._features, strict=True))
+        text = InfixFormatter.Format(model["tree"], names, digits)
         units = dict(zip(self._features, self._x_unit.tolist(), strict=True))
         nodes: list[Node] = []
         rest = iter(parse(text, self._features).nodes)

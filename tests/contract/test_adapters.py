@@ -1,0 +1,235 @@
+"""What the contract suite cannot know: the dialect of each library, translated without loss."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lee_bench.contract import Budget, Task
+from lee_bench.errors import ExpressionError
+from lee_bench.expression import parse
+from methods.gplearn import GPLearn, _formula
+from methods.linear import Linear
+from methods.operon import Operon
+from methods.pysr import PySR
+
+
+def solve(method, task: Task, seconds: float = 10.0, seed: int = 1):
+    budget = Budget(seconds)
+    method.prepare(task, budget, seed)
+    method.search(task, budget, seed)
+    return method.answer()
+
+
+# ---------------------------------------------------------------- linear
+
+
+@given(st.integers(0, 10_000))
+def test_linear_recovers_what_is_linear(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(40, 5)) * 10.0 ** rng.integers(-6, 7, size=5) + rng.normal(size=5) * 100
+    X[:, 4] = X[:, 1] - 2 * X[:, 0] if seed % 2 else 3.0
+    y = X @ rng.normal(size=5) + rng.normal()
+    outcome = solve(Linear(), Task(X, y, ("a", "b", "c", "d", "e")))
+    formula = parse(outcome.candidates[0].formula, "abcde")
+    scale = np.abs(X).max(axis=0).max() + np.abs(y).max()
+    assert np.abs(formula.evaluate(X, "abcde") - y).max() < 1e-9 * scale
+
+
+# ---------------------------------------------------------------- operon
+
+
+def operon_trees():
+    """One tree for each primitive of pyoperon, over weighted variables."""
+    op = pytest.importorskip("pyoperon")
+    from pyoperon.sklearn import _KNOWN_SYMBOLS
+
+    for symbol, kind in _KNOWN_SYMBOLS.items():
+        if symbol not in ("constant", "variable"):
+            yield symbol, op, kind
+
+
+@pytest.fixture(scope="module")
+def fitted_operon():
+    pytest.importorskip("pyoperon")
+    rng = np.random.default_rng(0)
+    task = Task(
+        rng.uniform(0.1, 0.9, (50, 2)) * [1e-5, 1e4], 1e3 * rng.uniform(1, 2, 50), ("N", "S")
+    )
+    method = Operon(population_size=10, generations=1)
+    solve(method, task)
+    return method, task
+
+
+def test_every_primitive_of_operon_prints_as_it_computes(fitted_operon):
+    method, task = fitted_operon
+    regressor, checked = method._regressor, 0
+    for symbol, op, kind in operon_trees():
+        root = op.Node(kind)
+        operands = [op.Node.Variable(weight) for weight in (0.5, 0.75)[: root.Arity]]
+        for operand, name in zip(operands, regressor.variables_, strict=False):
+            operand.HashValue = operand.CalculatedHashValue = name
+        tree = op.Tree([*operands, root]).UpdateNodes()
+        model = {"tree": tree, "mean_squared_error": 1.0, "complexity": 1}
+        if symbol in ("ceil", "floor"):
+            with pytest.raises(ExpressionError, match="no function"):
+                method._candidate(model)
+            continue
+        formula = parse(method._candidate(model).formula, task.features)
+        expected = regressor.evaluate_model(tree, task.X / method._x_unit) * method._y_unit
+        np.testing.assert_allclose(
+            formula.evaluate(task.X, task.features), expected, rtol=1e-5, err_msg=symbol
+        )
+        checked += 1
+    assert checked > 20
+
+
+def test_operon_prints_its_small_constants_in_full(fitted_operon):
+    method, _ = fitted_operon
+    op = pytest.importorskip("pyoperon")
+    tree = op.Tree([op.Node.Constant(1.2345679e-20)]).UpdateNodes()
+    candidate = method._candidate({"tree": tree, "mean_squared_error": 1.0, "complexity": 1})
+    assert float(candidate.formula) == pytest.approx(
+        1.2345679e-20 * method._y_unit, rel=1e-7, abs=0
+    )
+
+
+# ---------------------------------------------------------------- gplearn
+
+
+def gplearn_program(*items):
+    """A program in gplearn's own form, from names of functions, columns and constants."""
+    functions = pytest.importorskip("gplearn.functions")._function_map
+    return [functions[item] if isinstance(item, str) else item for item in items]
+
+
+def execute(program: list, X: np.ndarray) -> np.ndarray:
+    from gplearn._program import _Program
+
+    blank = _Program.__new__(_Program)
+    blank.program = program
+    return blank.execute(X)
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        (("div", 0, 1), "a/b"),
+        (("div", 0, "sub", 1, 1), "1"),  # protected on every row: a constant
+        (("add", 0, "log", "sub", 0, 0), "a + 0"),
+        (("inv", "mul", 0, 0.0), "0"),
+        (("log", 0), "log(a)"),
+        (("log", "neg", 0), "log(abs(-a))"),
+        (("sqrt", "sub", 0, 1), "sqrt(abs(a - b))"),
+        (("mul", 1, "sqrt", "abs", "sin", 0), "b*sqrt(abs(sin(a)))"),
+        (("max", 0, "min", 1, "inv", -0.5), "max(a, min(b, inv(-0.5)))"),
+        (("tan", "cos", 1), "tan(cos(b))"),
+        ((1,), "b"),
+        ((0.25,), "0.25"),
+    ],
+)
+def test_gplearn_prints_its_protected_functions_as_they_act(items, text):
+    X = np.random.default_rng(0).uniform(1, 2, (30, 2))
+    program = gplearn_program(*items)
+    formula = _formula(program, Task(X, X[:, 0], ("a", "b")))
+    assert str(formula) == text
+    np.testing.assert_array_equal(formula.evaluate(X, ("a", "b")), execute(program, X))
+
+
+def test_a_program_gplearn_protects_on_some_rows_prints_plainly_and_shows_a_gap():
+    X = np.array([[1.0, 0.0005], [2.0, 2.0]])
+    program = gplearn_program("div", 0, 1)
+    formula = _formula(program, Task(X, X[:, 0], ("a", "b")))
+    assert str(formula) == "a/b"
+    assert execute(program, X)[0] == 1.0
+    assert formula.evaluate(X, ("a", "b"))[0] == pytest.approx(2000.0)
+
+
+def test_gplearn_stops_when_no_error_is_left():
+    pytest.importorskip("gplearn")
+    X = np.random.default_rng(0).uniform(1, 2, (50, 2))
+    outcome = solve(GPLearn(), Task(X, X[:, 0] * X[:, 1], ("a", "b")))
+    assert outcome.stop_reason == "no error left"
+    assert outcome.candidates[outcome.chosen].formula in ("a*b", "b*a")
+    losses = [candidate.loss for candidate in outcome.candidates]
+    assert losses == sorted(losses, reverse=True)
+
+
+# ---------------------------------------------------------------- pysr
+
+
+def test_pysr_takes_every_argument_the_adapter_gives():
+    """Read from the installed package's source, because importing it would start Julia."""
+    spec = importlib.util.find_spec("pysr")
+    if spec is None or spec.origin is None:
+        pytest.skip("pysr is not installed: its arguments were not checked")
+    tree = ast.parse((Path(spec.origin).parent / "sr.py").read_text(encoding="utf-8"))
+    assert "pysr" not in sys.modules
+    (regressor,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == "PySRRegressor"
+    )
+    functions = {node.name: node for node in regressor.body if isinstance(node, ast.FunctionDef)}
+    known = functions["__init__"].args
+    taken = {argument.arg for argument in known.args + known.kwonlyargs}
+    for threads in (1, 2):
+        arguments = PySR().arguments(Budget(5, threads), 1)
+        assert set(arguments) <= taken, f"not taken: {set(arguments) - taken}"
+    assert "index" in {argument.arg for argument in functions["predict"].args.args}
+    assert "get_best" in functions
+
+
+def test_pysr_names_come_back_as_the_tasks_and_its_own_choice_is_kept():
+    """The table has the columns and the notation that PySR documents."""
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(
+        {
+            "complexity": [1, 6, 8, 9],
+            "loss": [33.6, 1.24, 2.9e-13, np.inf],
+            "equation": [
+                "3.8552167",
+                "(cos(x1) + square(x0))",
+                "((cos(x1) * 2.5382e-5) + (x0 ^ 2.0)) + -0.5",
+                "log(-1.0)",
+            ],
+        }
+    )
+    method = PySR()
+    method._features = ("I", "beta")
+    method._regressor = SimpleNamespace(
+        equations_=table,
+        get_best=lambda: table.loc[2],
+        predict=lambda X, index: X[:, 0] * index,
+    )
+    outcome = method.answer()
+    assert [candidate.formula for candidate in outcome.candidates] == [
+        "3.8552167",
+        "cos(beta) + square(I)",
+        "cos(beta)*2.5382e-05 + I**2.0 + (-0.5)",
+    ]
+    assert outcome.chosen == 2
+    assert outcome.predict(np.ones((1, 2))).tolist() == [2.0]
+
+
+def test_pysr_is_deterministic_on_one_thread_and_keeps_its_cap_on_more():
+    one, two = (PySR().arguments(Budget(5, threads), 1) for threads in (1, 2))
+    assert (one["parallelism"], one["deterministic"]) == ("serial", True)
+    assert (two["parallelism"], two["deterministic"]) == ("multithreading", False)
+    assert one["timeout_in_seconds"] == 5
+
+
+def test_pysr_knows_whether_julia_is_set_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHON_JULIAPKG_PROJECT", str(tmp_path))
+    assert "Julia is not set up" in PySR.unavailable()
+    (tmp_path / "pyjuliapkg").mkdir()
+    (tmp_path / "pyjuliapkg" / "meta.json").write_text("{}")
+    assert PySR.unavailable() == ""
