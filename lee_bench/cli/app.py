@@ -24,15 +24,22 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"lee-bench {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", is_eager=True, callback=_version
+        ),
     ] = False,
 ) -> None:
-    if version:
-        print(f"lee-bench {__version__}")
-        raise typer.Exit
+    """Options that need no command."""
 
 
 app.command()(run)

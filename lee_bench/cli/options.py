@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+_FILES = "Data and results"
+
 
 class DataMode(enum.StrEnum):
     """Where data come from."""
@@ -21,14 +23,23 @@ Data = Annotated[
     DataMode,
     typer.Option(
         help="Where data come from: PMLB files (cached or downloaded), the built-in generator, or "
-        "whichever is there."
+        "whichever is there.",
+        rich_help_panel=_FILES,
     ),
 ]
 PmlbCache = Annotated[
     Path | None,
-    typer.Option(help="Folder of PMLB files.", metavar="DIR", show_default=False),
+    typer.Option(
+        help="Folder of PMLB files.", metavar="DIR", show_default=False, rich_help_panel=_FILES
+    ),
 ]
 Results = Annotated[
-    Path, typer.Option("--results", help="Folder for records and what follows from them.")
+    Path,
+    typer.Option(
+        "--results",
+        help="Folder for records and what follows from them.",
+        metavar="DIR",
+        rich_help_panel=_FILES,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -11,13 +11,16 @@ import typer
 from lee_bench.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lee_bench.runs.plan import Plan
-    from lee_bench.runs.record import RunKey
+    from lee_bench.runs.record import RunKey, RunRecord
     from lee_bench.runs.registry import Probe
     from lee_bench.runs.store import Store
     from lee_bench.tasks.catalog import TaskInfo
     from lee_bench.tasks.sources import DataSource
 
+_LIMITS, _AGAIN = "Limits", "Resuming and sharing"
 DEFAULT_NOISES = (0.0, 0.001, 0.01, 0.1)
 
 
@@ -31,11 +34,11 @@ class Retry(enum.StrEnum):
 def run(
     suite: Annotated[
         list[str] | None,
-        typer.Option("--suite", "-s", help="Suite to run; repeat for several.", show_default=False),
+        typer.Option("--suite", "-s", help="Suite to run; repeat for several.", metavar="NAME"),
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option("--task", help="Only this task; repeat for several.", show_default=False),
+        typer.Option("--task", help="Only this task; repeat for several.", metavar="NAME"),
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -43,7 +46,7 @@ def run(
             "--method",
             "-m",
             help="Method to run; repeat for several. \\[default: all that are installed]",
-            show_default=False,
+            metavar="NAME",
         ),
     ] = None,
     noise: Annotated[
@@ -51,19 +54,42 @@ def run(
         typer.Option(
             help="Noise on the training target, as a fraction of its RMS; repeat for several. "
             "\\[default: 0, 0.001, 0.01, 0.1]",
-            show_default=False,
+            metavar="LEVEL",
         ),
     ] = None,
     trials: Annotated[
-        int, typer.Option(min=1, max=10, help="Trials: the first N of SRBench's ten seeds.")
+        int,
+        typer.Option(
+            min=1, max=10, help="Trials: the first N of SRBench's ten seeds.", metavar="N"
+        ),
     ] = 1,
     seed: Annotated[
         list[int] | None,
-        typer.Option(help="Seed of a trial, instead of --trials; repeat for several.", min=0),
+        typer.Option(
+            help="Seed of a trial, instead of --trials; repeat for several.", min=0, metavar="SEED"
+        ),
     ] = None,
-    time_limit: Annotated[float, typer.Option(help="Seconds of search a cell.")] = 30.0,
-    memory_limit: Annotated[int, typer.Option(help="Memory of a cell, MiB.", min=64)] = 4096,
-    threads: Annotated[int, typer.Option(help="Processor cores a cell.", min=1)] = 1,
+    limit: Annotated[
+        int | None, typer.Option(help="Only the first N tasks of each suite.", min=1, metavar="N")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A method's setting; repeat for several.", metavar="METHOD.NAME=VALUE"
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float,
+        typer.Option(help="Seconds of search a cell.", metavar="SECONDS", rich_help_panel=_LIMITS),
+    ] = 30.0,
+    memory_limit: Annotated[
+        int,
+        typer.Option(help="Memory of a cell, MiB.", min=64, metavar="MIB", rich_help_panel=_LIMITS),
+    ] = 4096,
+    threads: Annotated[
+        int,
+        typer.Option(help="Processor cores a cell.", min=1, metavar="N", rich_help_panel=_LIMITS),
+    ] = 1,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -71,30 +97,29 @@ def run(
             "-j",
             help="Cells at once. \\[default: as many as cores and memory carry]",
             min=1,
-            show_default=False,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Only the first N tasks of each suite.", min=1)
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="A method's setting, as METHOD.NAME=VALUE; repeat for several.",
-            show_default=False,
+            metavar="N",
+            rich_help_panel=_LIMITS,
         ),
     ] = None,
     data: options.Data = options.DataMode.AUTO,
     pmlb_cache: options.PmlbCache = None,
     results: options.Results = Path("results"),
     retry: Annotated[
-        Retry, typer.Option(help="Measure finished cells again: none, or those that failed.")
+        Retry,
+        typer.Option(
+            help="Measure finished cells again: none, or those that failed.",
+            rich_help_panel=_AGAIN,
+        ),
     ] = Retry.NONE,
-    force: Annotated[bool, typer.Option("--force", help="Measure all cells again.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Measure all cells again.", rich_help_panel=_AGAIN),
+    ] = False,
     shard: Annotated[
         str | None,
-        typer.Option(help="Only part I of N of the grid, e.g. 2/8.", metavar="I/N"),
+        typer.Option(
+            help="Only part I of N of the grid, e.g. 2/8.", metavar="I/N", rich_help_panel=_AGAIN
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be measured, and stop.")
@@ -328,7 +353,7 @@ def _measure(
 
     bench = Bench(source, store, probes, memory_mb)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with RunProgress(todo, source) as progress:
+    with RunProgress(todo, _test_r2(source)) as progress:
         try:
             for record in local.run(todo, bench.measure, jobs, threading.Event()):
                 progress.add(record)
@@ -337,7 +362,51 @@ def _measure(
     return False
 
 
+def _test_r2(source: DataSource) -> Callable[[RunRecord], float | None]:
+    """Score records while the run goes on: the number alone, sympy's part comes at the end."""
+    import math
+
+    from lee_bench.evidence.metrics import r2
+    from lee_bench.expression import parse
+    from lee_bench.tasks.catalog import find
+    from lee_bench.tasks.protocol import split
+
+    def score(record: RunRecord) -> float | None:
+        if record.formula is None:
+            return None
+        info = find(record.key.task, record.key.suite)
+        parts = split(source.load(info), record.key.noise, record.key.seed)
+        found = parse(record.formula, info.features).evaluate(parts.X_test, info.features)
+        value = r2(parts.y_test, found)
+        return value if math.isfinite(value) else None
+
+    return score
+
+
 def _conclude(
     keys: tuple[RunKey, ...], store: Store, source: DataSource, jobs: int, json_output: bool
 ) -> None:
-    raise NotImplementedError
+    """Grade the cells of this grid and print what came out; exit 1 if nothing was measured."""
+    from lee_bench.cli import console, graded
+    from lee_bench.errors import RecordError
+    from lee_bench.evidence import aggregate
+    from lee_bench.runs.record import Status
+
+    records, problems = [], []
+    for key in keys:
+        try:
+            records.append(store.read(key))
+        except RecordError as error:
+            problems.append(error)
+    graded.say(problems)
+    cells = graded.grade(store, source, jobs, records=records)
+    table = aggregate.summary(aggregate.cells(cells))
+    if json_output:
+        typer.echo(table.to_json(orient="records", indent=1))  # NaN becomes null
+    else:
+        console.out.print(graded.summary_table(table))
+        for text in graded.summary_notes(table):
+            console.note(text)
+        console.note(f"Next: lee-bench pareto {store.root}")
+    if not any(record.status is Status.OK for record in records):
+        raise typer.Exit(1)

@@ -78,7 +78,7 @@ class Store:
 def _json_files(folder: str) -> Iterator[str]:
     try:
         entries = os.scandir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with entries:
         for entry in entries:
