@@ -115,56 +115,58 @@ def r2_text(value: float) -> str:
         return "-"
     if value > 1 - 1e-10:
         return "1"
-    if value < -99:
-        return "< -99"
+    if value < 0:
+        return f"{value:.2f}" if value > -100 else "< -99"
     return f"{math.floor(value * 1e4) / 1e4:.4f}"
 
 
 def summary_table(table: pd.DataFrame) -> Table:
-    """The closing table of `run` and `pareto`.
+    """The closing table of `run` and `pareto`: a block for each suite and noise level.
 
     Args:
         table: from `lee_bench.evidence.aggregate.summary`.
     """
+    from rich.markup import escape
     from rich.table import Table
 
-    view = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
-    for name in ("suite", "noise", "method"):
-        view.add_column(name, no_wrap=True)
+    view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    view.add_column("method (● on the front)", overflow="fold")
     for name in ("cells", "failed", "R²", "size", ">.999", "solved", "time"):
-        view.add_column(name, justify="right", no_wrap=name != "failed")
-    view.add_column("front", justify="center")
+        view.add_column(name, justify="right", no_wrap=True)
 
-    def number(value: float, pattern: str) -> str:
-        return "-" if math.isnan(value) else format(value, pattern)
+    def number(value: float, pattern: str, unit: str = "") -> str:
+        return "-" if math.isnan(value) else format(value, pattern) + unit
 
-    before = None
-    for row in table.itertuples():
-        panel = (row.suite, row.noise)
-        first = panel != before
-        if first and before is not None:
-            view.add_section()
+    for (suite, noise), panel in table.groupby(["suite", "noise"], sort=False):
+        if view.row_count:
             view.add_row()
-        before = panel
-        view.add_row(
-            row.suite if first else "",
-            f"{row.noise:g}" if first else "",
-            row.label,
-            str(row.cells),
-            row.failures or "0",
-            r2_text(row.r2_test),
-            number(row.complexity, "g"),
-            number(row.accuracy_solution, ".0%"),
-            number(row.symbolic_solution, ".0%"),
-            number(row.seconds, ".1f") + ("" if math.isnan(row.seconds) else " s"),
-            "●" if row.front else "",
-            style=None if row.failed < row.cells else "dim",
-        )
+        view.add_row(f"[bold]{escape(suite)}, noise {noise:g}[/]")
+        for row in panel.itertuples():
+            view.add_row(
+                f"{'●' if row.front else ' '} {escape(row.label)}",
+                str(row.cells),
+                str(row.failed),
+                r2_text(row.r2_test),
+                number(row.complexity, "g"),
+                number(row.accuracy_solution, ".0%"),
+                number(row.symbolic_solution, ".0%"),
+                number(row.seconds, ".1f", " s"),
+                style="dim" if row.failed == row.cells else None,
+            )
     return view
 
 
+def print_table(table: Table) -> None:
+    """Fit to the terminal; where there is none, keep a row on one line for grep and friends."""
+    from lee_bench.cli import console
+
+    if not console.out.is_terminal:
+        console.out.width = 1000
+    console.out.print(table)
+
+
 def summary_notes(table: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know, as sentences; empty if nothing is unusual."""
+    """What a reader of the table must know, as sentences."""
     notes = [
         (
             "R², size and time are medians over the cells that have them; in the shares with test "
@@ -173,7 +175,9 @@ def summary_notes(table: pd.DataFrame) -> list[str]:
     ]
     total = table[["failed", "ungraded", "undefined", "raw_counts"]].sum()
     if total["failed"]:
-        notes.append(f"{total['failed']} cells failed; `lee-bench show TASK` says why.")
+        by_method = table[table["failed"] > 0].groupby("label")["failed"].sum()
+        which = ", ".join(f"{label} {count}" for label, count in by_method.items())
+        notes.append(f"{total['failed']} cells failed ({which}); `lee-bench show TASK` says why.")
     if total["ungraded"]:
         notes.append(f"{total['ungraded']} cells could not be graded and are left out.")
     if total["undefined"]:

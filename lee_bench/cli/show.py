@@ -124,7 +124,7 @@ def _print_list(cells: list[Cell]) -> None:
             str(grade.complexity) if grade else "-",
             escape(record.formula or record.reason),
         )
-    console.out.print(table)
+    graded.print_table(table)
     console.note(
         f"{len(cells)} cells of {cells[0].record.key.task} match; --method, --noise, --seed, "
         "--suite or the path of a record choose one."

@@ -7,6 +7,7 @@ counted beside both.
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Iterable
 
 import pandas as pd
@@ -69,29 +70,30 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
         if record.status is Status.OK:
             row[SECONDS.name] = record.seconds.get("search")
         rows.append(row)
-    frame = pd.DataFrame(rows, columns=[c for c in CELL_COLUMNS if c != "label"])
+    _add_labels(rows)
+    frame = pd.DataFrame(rows, columns=CELL_COLUMNS)
     numbers = [m.name for m in METRICS] + ["noise", "cell_seconds", "peak_memory_mb"]
     frame[numbers] = frame[numbers].astype("float64")
-    frame.insert(CELL_COLUMNS.index("label"), "label", _labels(frame))
     return frame
 
 
-def _labels(frame: pd.DataFrame) -> pd.Series:
+def _add_labels(rows: list[dict]) -> None:
     """Name each method; runs of one method under different conditions are not one method."""
-    labels = frame["method"].astype("object")
-    words = {
-        "settings": str,
-        "time_limit": lambda v: f"{v:g} s",
-        "threads": lambda v: f"{v} threads",
-        "data": lambda v: f"{v} data",
-        "protocol": lambda v: f"protocol {v}",
+    in_words = {
+        "settings": "{}",
+        "time_limit": "{:g} s",
+        "threads": "{} threads",
+        "data": "{} data",
+        "protocol": "protocol {}",
     }
-    for column, in_words in words.items():
-        differs = frame.groupby(["suite", "method"])[column].transform("nunique") > 1
-        text = frame.loc[differs, column].map(in_words)
-        text = text.where(text == "", " " + text)
-        labels = labels.where(~differs, labels + text.reindex(labels.index, fill_value=""))
-    return labels
+    seen = defaultdict(set)
+    for row in rows:
+        for column in in_words:
+            seen[row["suite"], row["method"], column].add(row[column])
+    for row in rows:
+        differs = [c for c in in_words if len(seen[row["suite"], row["method"], c]) > 1]
+        words = [in_words[column].format(row[column]) for column in differs]
+        row["label"] = " ".join(filter(None, [row["method"], *words]))
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -103,7 +105,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns, beside suite, noise and label:
 
-        - ``tasks``, ``cells``, ``failed``, ``failures`` (in words), ``ungraded``;
+        - ``method``, ``tasks``, ``cells``, ``failed``, ``failures`` (in words), ``ungraded``;
         - ``undefined``: cells that are ok but whose formula is not finite on the test data;
         - ``r2_test``, ``complexity``, ``seconds``: medians over the cells that have the value;
         - ``raw_counts``: cells whose complexity is the raw count, because sympy gave up;
@@ -125,8 +127,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 _SUMMARY_COLUMNS = [
-    "tasks", "cells", "failed", "failures", "ungraded", "undefined", R2_TEST.name, COMPLEXITY.name,
-    "raw_counts", ACCURATE.name, SOLVED.name, SECONDS.name,
+    "method", "tasks", "cells", "failed", "failures", "ungraded", "undefined", R2_TEST.name,
+    COMPLEXITY.name, "raw_counts", ACCURATE.name, SOLVED.name, SECONDS.name,
 ]  # fmt: skip
 
 
@@ -136,6 +138,7 @@ def _summarise(members: pd.DataFrame) -> dict:
     counts = members.loc[failed, "status"].value_counts()
     truth_known = judged["truth"].notna().any()
     return {
+        "method": members["method"].iloc[0],
         "tasks": members["task"].nunique(),
         "cells": len(members),
         "failed": int(failed.sum()),
