@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lee_bench.cli import console
+from lee_bench.cli.graded import r2_text
 from lee_bench.runs.record import RunKey, RunRecord, Status
 
 
@@ -71,7 +72,7 @@ class RunProgress:
 
     def _print_line(self, record: RunRecord, r2: float | None) -> None:
         seconds = record.seconds.get("search", record.seconds.get("cell", 0.0))
-        found = f"R2 {r2:.4f}" if r2 is not None else record.reason.splitlines()[0][:100]
+        found = f"R² {r2_text(r2)}" if r2 is not None else record.reason.splitlines()[0][:100]
         console.err.print(
             f"[{self.done}/{self.total}] {record.key}: {record.status}, {seconds:.1f} s, {found}",
             markup=False,
@@ -92,6 +93,6 @@ class RunProgress:
                 if counts[status]
             )
             scores = self.scores[method]
-            median = f"{statistics.median(scores):.4f}" if scores else ""
+            median = r2_text(statistics.median(scores)) if scores else ""
             table.add_row(method, f"{counts.total()}/{planned}", words, median)
         return Group(table, self.bar)
