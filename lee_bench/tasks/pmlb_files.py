@@ -108,14 +108,14 @@ class PmlbFiles:
             X, y = _parse(info, path)
             return X, y, f"PMLB file {path.name}, sha256 {digest[:12]} as published"
         X, y = self._repacked(info, path)
-        return X, y, f"PMLB file {path.name}, packed anew, values as published"
+        return X, y, f"PMLB file {path.name}, packed anew, values as published to 7 digits"
 
     def _repacked(self, info: TaskInfo, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """Read a file whose checksum is unknown, if its values prove it to be the data set."""
         _must_be_gzip(path)
         X, y = _parse(info, path)
         if info.values:
-            same = fingerprint(info.features, X, y) == info.values
+            same = rounded_fingerprint(info.features, X, y) == info.values
         elif info.truth:
             truth = parse(info.truth, info.features).evaluate(X, info.features)
             same = np.abs(y - truth).max() <= 1e-6 * np.sqrt(np.mean(truth**2))
@@ -194,6 +194,15 @@ def fingerprint(features: tuple[str, ...], X: np.ndarray, y: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def rounded_fingerprint(features: tuple[str, ...], X: np.ndarray, y: np.ndarray) -> str:
+    """`fingerprint` of the values rounded to float32.
+
+    Before version 3.1, pandas reads a tenth of all decimal numbers one unit in the last place off,
+    and writes them so when the pmlb package packs a file anew.
+    """
+    return fingerprint(features, X.astype(np.float32), y.astype(np.float32))
+
+
 def _digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -223,27 +232,29 @@ def _must_be_gzip(path: Path) -> None:
 
 
 def _parse(info: TaskInfo, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read values and make sure that they fit the task in shape."""
-    import pmlb
+    """Read values exactly and make sure that they fit the task in shape."""
+    from pyarrow import ArrowException, csv
 
-    name = path.name.removesuffix(".tsv.gz")
+    columns = [*info.columns, "target"]
     try:
-        # dropna=False: a missing value is an error here, not a row less.
-        frame = pmlb.fetch_data(name, local_cache_dir=str(path.parent.parent), dropna=False)
-        fits = set(frame.columns) == {*info.columns, "target"} and len(frame) == info.n_rows
-        if not fits:
-            raise DataError(
-                f"{path} has {len(frame)} rows and {len(frame.columns) - 1} features, and is not "
-                f"the {info.name} of SRBench ({info.n_rows} rows, {info.n_features} features).",
-                "PMLB has replaced some data sets since SRBench 2021 used them; its git history "
-                "has that version. Put it in the cache, or leave the task out.",
-            )
-        X = frame[list(info.columns)].to_numpy(np.float64)
-        y = frame["target"].to_numpy(np.float64)
-    except ValueError as error:
+        # Not by pmlb.fetch_data: it drops rows, and pandas' numbers depend on its version.
+        table = csv.read_csv(
+            path,
+            parse_options=csv.ParseOptions(delimiter="\t"),
+            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(columns, "float64")),
+        )
+    except (ArrowException, OSError) as error:
         raise DataError(
             f"{path} is no table of numbers: {error}", "Move it out of the cache."
         ) from error
+    if sorted(table.column_names) != sorted(columns) or table.num_rows != info.n_rows:
+        raise DataError(
+            f"{path} has {table.num_rows} rows and {table.num_columns - 1} features, and is not "
+            f"the {info.name} of SRBench ({info.n_rows} rows, {info.n_features} features).",
+            "PMLB has replaced some data sets since SRBench 2021 used them; its git history "
+            "has that version. Put it in the cache, or leave the task out.",
+        )
+    X, y = np.column_stack([table[name] for name in info.columns]), table["target"].to_numpy()
     missing = int((~np.isfinite(X).all(axis=1) | ~np.isfinite(y)).sum())
     if missing:
         raise DataError(f"{path} lacks values in {missing} rows.", "Move it out of the cache.")
@@ -280,6 +291,7 @@ def _stream(url: str, name: str, seconds: float) -> Iterator[bytes]:
         _NoAnswerError: the file cannot be had.
     """
     import requests
+    import urllib3
 
     end = time.monotonic() + seconds
     failed = "cannot be reached"
@@ -294,13 +306,14 @@ def _stream(url: str, name: str, seconds: float) -> Iterator[bytes]:
                 answer = f"answers {response.status_code} {response.reason}".rstrip()
                 raise _NoAnswerError(answer, only_this_file=response.status_code == 404)
             failed = "broke off"
-            for chunk in response.iter_content(1 << 16):
+            # read1 takes what has come; a trickle that fills no chunk would outlast the limit.
+            while chunk := response.raw.read1(1 << 16):
                 yield chunk
                 if time.monotonic() > end:
                     raise _NoAnswerError(f"took longer than {seconds:g} s")
-    except requests.Timeout as error:
+    except (requests.Timeout, urllib3.exceptions.ReadTimeoutError) as error:
         raise _NoAnswerError("stopped answering") from error
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _NoAnswerError(failed) from error
 
 
