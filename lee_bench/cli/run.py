@@ -163,11 +163,11 @@ def run(
     todo = _still_to_do(keys, store, retry, force)
     jobs = jobs or _default_jobs(threads, memory_limit)
     _say_plan(keys, todo, planned, source, probes)
+    if not keys:
+        raise SetupError("Nothing can be measured: no task of this grid has data here.")
     if dry_run:
         _print_plan(keys, todo, jobs, json_output)
         return
-    if not keys:
-        raise SetupError("Nothing can be measured: no task of this grid has data here.")
     if todo:
         store.check_writable()
         interrupted = _measure(todo, source, store, probes, memory_limit, jobs)
