@@ -65,12 +65,9 @@ def install(
     probe = registry.probe(name)
     if not probe.available:
         raise SetupError(f"{name} is installed in {folder}, but {probe.reason}.", probe.remedy)
-    console.out.print(
-        f"{name} runs in its own environment now ({time.monotonic() - begin:.0f} s): {folder}",
-        f"[dim]{escape(_versions(probe))}[/]",
-        sep="\n",
-        soft_wrap=True,
-    )
+    seconds = time.monotonic() - begin
+    what = _versions(probe) or name
+    console.out.print(f"{what} is ready in its own environment ({seconds:.0f} s): {folder}")
 
 
 @methods_app.command()
@@ -93,21 +90,20 @@ def _print(probes: list[Probe]) -> None:
     from rich.table import Table
 
     from lee_bench.cli import console
+    from lee_bench.runs import environments
 
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("method", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    for column in ("method", "state", "version", "runs in"):
+        table.add_column(column, no_wrap=True)
     table.add_column("what it is", overflow="fold")
-    table.add_column("versions", overflow="fold")
-    table.add_column("interpreter", overflow="fold")
+    own = [probe for probe in probes if probe.interpreter != sys.executable]
     for probe in probes:
-        own = probe.interpreter != sys.executable
         table.add_row(
             f"[bold]{escape(probe.name)}[/]",
             "[green]ready[/]" if probe.available else "[yellow]unavailable[/]",
+            escape(_versions(probe)) or "-",
+            "own environment" if probe in own else "this Python",
             escape(probe.summary),
-            escape(_versions(probe)),
-            escape(probe.interpreter) if own else "this one",
         )
     if not console.out.is_terminal:  # a row stays on one line for grep and friends
         console.out.width = 1000
@@ -116,7 +112,15 @@ def _print(probes: list[Probe]) -> None:
         if not probe.available:
             text = f"[bold]{escape(probe.name)}[/]: {escape(f'{probe.reason}. {probe.remedy}')}"
             console.out.print(text, soft_wrap=True)
+    if own:
+        home = environments.home()
+        console.out.print(f"Own environments lie in {escape(str(home))}.", soft_wrap=True)
 
 
 def _versions(probe: Probe) -> str:
-    return ", ".join(f"{package} {version}" for package, version in probe.versions.items())
+    """Versions of the method's own packages; those of Python and numpy are in the JSON."""
+    return ", ".join(
+        f"{package} {version}"
+        for package, version in probe.versions.items()
+        if package not in ("python", "numpy")
+    )

@@ -43,11 +43,15 @@ def interpreter(name: str) -> Path | None:
 
 def child_environment(name: str) -> dict[str, str]:
     """Environment variables for a process of a method that has its own interpreter."""
-    adapter = json.loads((home() / name / COMPLETE).read_text(encoding="utf-8"))["adapter"]
+    about = _read(home() / name)
+    if about is None:
+        raise SetupError(
+            f"The environment of {name} is gone.", f"Run `lee-bench methods install {name}`."
+        )
     drop = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"}
     kept = {key: value for key, value in os.environ.items() if key not in drop}
     alone = {"PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}  # no packages of the user's, or of ./
-    return kept | alone | {"PYTHONPATH": str(_bridge(name, adapter))}
+    return kept | alone | {"PYTHONPATH": str(_bridge(name, about["adapter"]))}
 
 
 def install(
@@ -57,7 +61,7 @@ def install(
     say: Callable[[str], None],
     force: bool = False,
 ) -> Path:
-    """Make a method's environment; a complete one is left as it is unless forced.
+    """Make a method's environment; one made for the same is left as it is unless forced.
 
     Args:
         name: registered name of the method.
@@ -78,12 +82,12 @@ def install(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder.parent / f".{name}.lock"):
-            if (folder / COMPLETE).is_file() and not force:
+            about = {"adapter": target.partition(":")[0], "requirements": list(requirements)}
+            if not force and _read(folder) == about:
                 return folder
             shutil.rmtree(folder, ignore_errors=True)
             try:
                 _build(folder, requirements, say)
-                about = {"adapter": target.partition(":")[0], "requirements": list(requirements)}
                 (folder / COMPLETE).write_text(json.dumps(about), encoding="utf-8")
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -107,6 +111,14 @@ def remove(name: str) -> bool:
         (folder / COMPLETE).unlink(missing_ok=True)  # first, so that none is ever half there
         shutil.rmtree(folder)
     return True
+
+
+def _read(folder: Path) -> dict | None:
+    """What a complete environment was made for."""
+    try:
+        return json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
 
 
 def _python(folder: Path) -> Path:
