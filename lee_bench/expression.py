@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 MAX_CHARACTERS = 200_000
 MAX_NODES = 20_000
+_VALUES_AT_ONCE = 1 << 24  # float64 values an evaluation may hold: 128 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +177,21 @@ class Expression:
         missing = sorted(self.variables - set(features))
         if missing:
             raise ExpressionError(f"the formula uses '{missing[0]}', which is no feature")
-        columns = {name: X[:, i].astype(np.float64) for i, name in enumerate(features)}
+        places = {name: i for i, name in enumerate(features)}
+        result = np.empty(len(X))
+        step = max(1, _VALUES_AT_ONCE // len(self))  # a deep formula keeps many columns waiting
 
         def leaf(node: Node) -> np.ndarray:
             if isinstance(node, Variable):
-                return columns[node.name]
+                return columns[places[node.name]]
             return np.float64(CONSTANTS[node.name] if isinstance(node, Constant) else node.value)
 
-        with np.errstate(all="ignore"):
-            value = self.fold(leaf, lambda op, args: FUNCTIONS[op.name][1](*args))
-        return np.broadcast_to(value, (len(X),)).astype(np.float64)
+        for start in range(0, len(X), step):
+            columns = np.ascontiguousarray(X[start : start + step].T, dtype=np.float64)
+            with np.errstate(all="ignore"):
+                value = self.fold(leaf, lambda op, args: FUNCTIONS[op.name][1](*args))
+            result[start : start + step] = value
+        return result
 
     def substitute(self, replacements: Mapping[str, Expression]) -> Expression:
         """Put expressions in place of variables, e.g. to undo a standardisation."""
@@ -206,8 +212,10 @@ class Expression:
             if not isinstance(node, Number):
                 return node.name, 9
             value = node.value
-            exact = isinstance(value, int) or digits is None
-            text = repr(value) if exact else f"{value:.{digits}g}"
+            if isinstance(value, int):
+                text = str(value)
+            else:  # numpy's own repr is no number
+                text = repr(float(value)) if digits is None else f"{value:.{digits}g}"
             return text, (_UNARY_LEVEL if value < 0 else 9)
 
         def wrap(operand: tuple[str, int], at_least: int) -> str:
@@ -295,9 +303,9 @@ class _Reader:
             if match is None:
                 raise self.fail(f"unexpected {text[at:].lstrip()[0]!r}", at)
             start, at = match.start(match.lastgroup), match.end()
-            token = match[match.lastgroup]
+            word = match[match.lastgroup]
             handle = self._operand if operand_next else self._operator
-            operand_next = handle(token, match.lastgroup, start, text, at)
+            operand_next = handle(word, match.lastgroup, start, text, at)
         if operand_next:
             raise self.fail("something is missing at the end", len(text))
         self.release(0)
@@ -305,50 +313,50 @@ class _Reader:
             raise self.fail("a parenthesis is not closed", len(text))
         return self.output
 
-    def _operand(self, token: str, kind: str, start: int, text: str, end: int) -> bool:
+    def _operand(self, word: str, kind: str, start: int, text: str, end: int) -> bool:
         if kind == "number":
-            value = int(token) if token.isdigit() and len(token) <= 15 else float(token)
+            value = int(word) if word.isdigit() and len(word) <= 15 else float(word)
             if not math.isfinite(value):
-                raise self.fail(f"{token} is not a finite number", start)
+                raise self.fail(f"{word} is not a finite number", start)
             self.emit(Number(value))
             return False
         if kind == "name":
             called = text[end:].lstrip().startswith("(")
-            function = ALIASES.get(token, token)
+            function = ALIASES.get(word, word)
             if called and function in FUNCTIONS:
                 self.waiting.append(("call", math.inf, function))
                 return True
-            if token in self.features:
-                self.emit(Variable(token))
-            elif token.lower() in CONSTANTS and not called:
-                self.emit(Constant(token.lower()))
+            if word in self.features:
+                self.emit(Variable(word))
+            elif word.lower() in CONSTANTS and not called:
+                self.emit(Constant(word.lower()))
             else:
                 what = "function" if called else "variable"
-                raise self.fail(f"there is no {what} '{token}'", start)
+                raise self.fail(f"there is no {what} '{word}'", start)
             return False
-        if token == "(":
+        if word == "(":
             call = self.waiting.pop()[2] if self.waiting and self.waiting[-1][0] == "call" else None
             self.waiting.append(("(", call, 1))
             return True
-        if token == "-":
+        if word == "-":
             self.waiting.append(("neg", _UNARY_LEVEL))
             return True
-        if token == "+":
+        if word == "+":
             return True
-        raise self.fail(f"a value is missing before {token!r}", start)
+        raise self.fail(f"a value is missing before {word!r}", start)
 
-    def _operator(self, token: str, kind: str, start: int, text: str, end: int) -> bool:
-        if kind == "symbol" and token in _BINARY:
-            name, level = _BINARY[token]
+    def _operator(self, word: str, kind: str, start: int, text: str, end: int) -> bool:
+        if kind == "symbol" and word in _BINARY:
+            name, level = _BINARY[word]
             self.release(level + (name == "pow"))  # powers group to the right
             self.waiting.append((name, level))
             return True
-        if kind == "symbol" and token in "),":
+        if kind == "symbol" and word in "),":
             self.release(0)
-            if not self.waiting or (token == "," and self.waiting[-1][1] is None):
-                raise self.fail(f"unexpected {token!r}", start)
+            if not self.waiting or (word == "," and self.waiting[-1][1] is None):
+                raise self.fail(f"unexpected {word!r}", start)
             _, function, arguments = self.waiting.pop()
-            if token == ",":
+            if word == ",":
                 self.waiting.append(("(", function, arguments + 1))
                 return True
             if function is not None:
@@ -357,4 +365,4 @@ class _Reader:
                     raise self.fail(f"{function} takes {arity} argument(s), not {arguments}", start)
                 self.output.append(Operator(function, arity))
             return False
-        raise self.fail(f"an operator is missing before {token!r}", start)
+        raise self.fail(f"an operator is missing before {word!r}", start)
