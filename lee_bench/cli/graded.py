@@ -89,12 +89,11 @@ def grade(
 
 def say(problems: Sequence[LeeBenchError]) -> None:
     """Print what went wrong beside the result, the first few in full."""
-    from rich.markup import escape
 
     from lee_bench.cli import console
 
     for error in problems[:5]:
-        console.warn(escape(f"{error} {error.hint}".strip()))
+        console.warn(f"{error} {error.hint}".strip())
     if len(problems) > 5:
         console.warn(f"and {len(problems) - 5} more like these.")
 

@@ -135,7 +135,7 @@ def _print_cell(cell: Cell, store: Store) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from lee_bench.cli import console
+    from lee_bench.cli import console, graded
     from lee_bench.errors import UsageError
     from lee_bench.tasks.catalog import find
 
@@ -197,7 +197,7 @@ def _print_cell(cell: Cell, store: Store) -> None:
     line("machine", ", ".join(f"{k} {v}" for k, v in record.machine.items()))
     line("details", ", ".join(f"{k} {v}" for k, v in record.details.items()))
     line("started", record.started)
-    console.out.print(view)
+    graded.print_table(view)
     if record.stderr:
         console.out.print("\n[bold]end of stderr[/]")
         console.out.print(record.stderr, markup=False)
