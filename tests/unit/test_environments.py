@@ -121,7 +121,7 @@ def test_an_environment_is_built_used_kept_and_removed(wheelhouse, home):
 def test_when_pip_fails_nothing_is_left(home, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    with pytest.raises(SetupError, match="pip cannot install .*no-such-sr") as caught:
+    with pytest.raises(SetupError, match=r"pip cannot install .*no-such-sr") as caught:
         environments.install("broken", ["no-such-sr"], "methods.linear:Linear", quiet)
     assert "PIP_INDEX_URL" in caught.value.hint
     assert not (home / "broken").exists()
