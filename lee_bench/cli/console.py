@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 
 from lee_bench.errors import LeeBenchError
 
@@ -25,16 +26,16 @@ STATUS_STYLE = {
 
 def note(text: str) -> None:
     """Say something worth knowing."""
-    err.print(text, style="dim")
+    err.print(text, style="dim", markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """Say something that may make the results other than expected."""
-    err.print(f"[yellow]note:[/] {text}")
+    err.print("[yellow]note:[/]", escape(text), soft_wrap=True)
 
 
 def report(error: LeeBenchError) -> None:
     """Print an error as what happened and what to do."""
-    err.print("[bold red]error:[/]", str(error), markup=True, soft_wrap=True)
+    err.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True)
     if error.hint:
         err.print("       " + error.hint, markup=False, soft_wrap=True)

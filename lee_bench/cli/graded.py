@@ -89,7 +89,6 @@ def grade(
 
 def say(problems: Sequence[LeeBenchError]) -> None:
     """Print what went wrong beside the result, the first few in full."""
-
     from lee_bench.cli import console
 
     for error in problems[:5]:
