@@ -9,12 +9,14 @@ program on every training row where no protection is at work:
 * ``sqrt`` and ``log`` of an argument that is negative on some row print with ``abs``, which is
   what gplearn computes; without one where all rows are positive.
 
-Where only some rows are near zero no ordinary formula agrees; the plain function is printed and the
-harness records the gap between program and formula.
+Where only some rows are near zero no ordinary formula agrees. Such programs breed like any other,
+but an answer is taken from them only where nothing else was found; then the plain function is
+printed and the harness records the gap between program and formula.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +31,21 @@ _SCOUTS = 50  # programs tried first, to have an answer if not even one generati
 
 class _OutOfTimeError(Exception):
     """Raised inside a generation when the clock runs out; the generation is dropped."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A program and what it means.
+
+    Attributes:
+        rank: whether a protection is at work on some rows, then the mean absolute error.
+        program: gplearn's object.
+        formula: its translation.
+    """
+
+    rank: tuple[bool, float]
+    program: Any
+    formula: Expression
 
 
 class GPLearn(Method):
@@ -64,7 +81,8 @@ class GPLearn(Method):
 
         clock = budget.start()
         self._task, self._generations = task, 0
-        self._best: dict[int, Any] = {}  # length -> program with the least error
+        self._best: dict[int, _Found] = {}  # by length
+        self._seen: set[tuple] = set()
 
         def error(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:
             """Mean absolute error; infinite, so that it loses every tournament, where undefined."""
@@ -92,7 +110,7 @@ class GPLearn(Method):
             with np.errstate(all="ignore"):
                 self._breed(regressor(min(_SCOUTS, self.settings["population_size"])))
                 population = regressor(self.settings["population_size"])
-                while min(program.raw_fitness_ for program in self._best.values()) > 0:
+                while min(found.rank for found in self._best.values()) > (False, 0.0):
                     if self._generations == (self.settings["generations"] or np.inf):
                         self._stop_reason = "generation limit"
                         return
@@ -107,56 +125,65 @@ class GPLearn(Method):
         regressor.fit(self._task.X, self._task.y)
         for program in regressor._programs[-1]:
             rival = self._best.get(program.length_)
-            if rival is None or program.raw_fitness_ < rival.raw_fitness_:
-                self._best[program.length_] = program
+            if rival is not None and rival.rank <= (False, program.raw_fitness_):
+                continue
+            items = tuple(getattr(item, "name", item) for item in program.program)
+            if items in self._seen:
+                continue
+            self._seen.add(items)
+            formula, protected = _translate(program.program, self._task)
+            rank = (protected, program.raw_fitness_)
+            if rival is None or rank < rival.rank:
+                self._best[program.length_] = _Found(rank, program, formula)
 
     def answer(self) -> Outcome:
         """Print the best program of every length that beats all shorter ones.
 
         The chosen one is the best by gplearn's own fitness: error plus parsimony times length.
         """
-        front, error = [], np.inf
+        front: list[_Found] = []
         for length in sorted(self._best):
-            if self._best[length].raw_fitness_ < error:
-                front.append(self._best[length])
-                error = front[-1].raw_fitness_
-        penalised = [p.raw_fitness_ + self.settings["parsimony"] * p.length_ for p in front]
-        chosen = int(np.argmin(penalised)) if front else 0
+            found = self._best[length]
+            if np.isfinite(found.rank[1]) and (not front or found.rank < front[-1].rank):
+                front.append(found)
+        ordinary = [found for found in front if not found.rank[0]] or front
+        parsimony = self.settings["parsimony"]
+        best = min(ordinary, key=lambda f: f.rank[1] + parsimony * f.program.length_, default=None)
         return Outcome(
-            tuple(
-                Candidate(str(_formula(p.program, self._task)), p.raw_fitness_, p.length_)
-                for p in front
-            ),
-            chosen,
-            predict=lambda X: front[chosen].execute(X),
+            tuple(Candidate(str(f.formula), f.rank[1], f.program.length_) for f in front),
+            chosen=front.index(best) if front else 0,
+            predict=lambda X: best.program.execute(X),
             stop_reason=self._stop_reason,
             details={"generations": self._generations},
         )
 
 
-def _formula(program: list[Any], task: Task) -> Expression:
-    """Translate a program, a prefix list of functions, column numbers and constants."""
+def _translate(program: list[Any], task: Task) -> tuple[Expression, bool]:
+    """Translate a program, a prefix list of functions, column numbers and constants.
+
+    Returns:
+        The formula, and whether a protection is at work on some training rows but not on all.
+    """
     stack: list[tuple[np.ndarray, tuple[Node, ...]]] = []
+    protected = False
     with np.errstate(all="ignore"):
         for item in reversed(program):
             if isinstance(item, float):
                 stack.append((np.full(len(task.X), item), (Number(float(item)),)))
-            elif isinstance(item, int):
+                continue
+            if isinstance(item, int):
                 stack.append((task.X[:, item], (Variable(task.features[item]),)))
+                continue
+            operands = [stack.pop() for _ in range(item.arity)]
+            nodes = tuple(node for _, operand in operands for node in operand)
+            last = operands[-1][0]  # the one that is protected
+            near_zero = np.abs(last) <= _NEAR_ZERO
+            if item.name in _PROTECTED and near_zero.all():
+                nodes = (Number(_PROTECTED[item.name]),)
             else:
-                operands = [stack.pop() for _ in range(item.arity)]
-                values = item(*(value for value, _ in operands))
-                stack.append((values, _apply(item.name, item.arity, operands)))
-    return Expression(stack[0][1])
-
-
-def _apply(
-    name: str, arity: int, operands: list[tuple[np.ndarray, tuple[Node, ...]]]
-) -> tuple[Node, ...]:
-    nodes = tuple(node for _, operand in operands for node in operand)
-    last = operands[-1][0]  # the one that is protected
-    if name in _PROTECTED and (np.abs(last) <= _NEAR_ZERO).all():
-        return (Number(_PROTECTED[name]),)
-    if name in ("log", "sqrt") and (last < 0).any():
-        nodes = (*nodes, Operator("abs", 1))
-    return (*nodes, Operator(name, arity))
+                protected |= item.name in _PROTECTED and bool(near_zero.any())
+                if item.name in ("log", "sqrt") and (last < 0).any():
+                    nodes = (*nodes, Operator("abs", 1))
+                nodes = (*nodes, Operator(item.name, item.arity))
+            stack.append((item(*(values for values, _ in operands)), nodes))
+    return Expression(stack[0][1]), protected

@@ -29,7 +29,8 @@ class Linear(Method):
             np.linalg.lstsq(Z, task.y - task.y.mean(), rcond=None)[0] / spread[varies]
         )
         self._intercept = float(task.y.mean() - centre @ self._slopes)
-        self._loss = float(np.mean((task.y - self._predict(task.X)) ** 2))
+        with np.errstate(over="ignore"):
+            self._loss = float(np.mean((task.y - self._predict(task.X)) ** 2))
         self._features = task.features
 
     def answer(self) -> Outcome:

@@ -3,7 +3,8 @@
 Operon computes in single precision. To stay in its range whatever the units, every column and the
 target are divided by a power of two, which rounds nothing and folds back into the weights that
 Operon gives each variable and each model anyway: the printed formula is in original units and no
-longer than Operon's own.
+longer than Operon's own. Not helped by this: a column or target whose spread is lost in single
+precision beside its mean, such as 1e8 to 1e8 + 1.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Operon(Method):
             nodes += [node] if weight.value == 1 else [weight, node, _MUL]
         return Candidate(
             str(_times(Expression(tuple(nodes)), self._y_unit)),
-            loss=float(model["mean_squared_error"]) * self._y_unit**2,
+            loss=float(model["mean_squared_error"]) * self._y_unit * self._y_unit,
             complexity=float(model["complexity"]),
         )
 

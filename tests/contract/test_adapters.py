@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lee_bench.contract import Budget, Task
 from lee_bench.errors import ExpressionError
 from lee_bench.expression import parse
-from methods.gplearn import GPLearn, _formula
+from methods.gplearn import GPLearn, _translate
 from methods.linear import Linear
 from methods.operon import Operon
 from methods.pysr import PySR
@@ -139,18 +139,29 @@ def execute(program: list, X: np.ndarray) -> np.ndarray:
 def test_gplearn_prints_its_protected_functions_as_they_act(items, text):
     X = np.random.default_rng(0).uniform(1, 2, (30, 2))
     program = gplearn_program(*items)
-    formula = _formula(program, Task(X, X[:, 0], ("a", "b")))
+    formula, protected = _translate(program, Task(X, X[:, 0], ("a", "b")))
+    assert not protected
     assert str(formula) == text
     np.testing.assert_array_equal(formula.evaluate(X, ("a", "b")), execute(program, X))
 
 
-def test_a_program_gplearn_protects_on_some_rows_prints_plainly_and_shows_a_gap():
+def test_a_program_that_gplearn_protects_on_some_rows_is_no_formula():
     X = np.array([[1.0, 0.0005], [2.0, 2.0]])
     program = gplearn_program("div", 0, 1)
-    formula = _formula(program, Task(X, X[:, 0], ("a", "b")))
+    formula, protected = _translate(program, Task(X, X[:, 0], ("a", "b")))
+    assert protected
     assert str(formula) == "a/b"
     assert execute(program, X)[0] == 1.0
-    assert formula.evaluate(X, ("a", "b"))[0] == pytest.approx(2000.0)
+
+
+def test_gplearn_answers_with_what_is_a_formula_on_data_full_of_zeros():
+    pytest.importorskip("gplearn")
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, size=(100, 3)).astype(float)
+    y = np.log(X[:, 0] + 0.5) / (X[:, 1] + 1)
+    outcome = solve(GPLearn(generations=4), Task(X, y, ("a", "b", "c")))
+    formula = parse(outcome.candidates[outcome.chosen].formula, ("a", "b", "c"))
+    np.testing.assert_allclose(formula.evaluate(X, ("a", "b", "c")), outcome.predict(X))
 
 
 def test_gplearn_stops_when_no_error_is_left():
