@@ -30,7 +30,7 @@ _SCOUTS = 50  # programs tried first, to have an answer if not even one generati
 
 
 class _OutOfTimeError(Exception):
-    """Raised inside a generation when the clock runs out; the generation is dropped."""
+    """The clock has run out inside a generation; what is left of it is dropped."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class GPLearn(Method):
         from gplearn.fitness import make_fitness
         from gplearn.genetic import SymbolicRegressor
 
-        clock = budget.start()
+        self._clock = budget.start()
         self._task, self._generations = task, 0
         self._best: dict[int, _Found] = {}  # by length
         self._seen: set[tuple] = set()
 
         def error(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:
             """Mean absolute error; infinite, so that it loses every tournament, where undefined."""
-            if clock.over:
+            if self._clock.over:
                 raise _OutOfTimeError
             value = np.abs(predicted - y).mean()
             return float(value) if np.isfinite(value) else np.inf
@@ -123,7 +123,9 @@ class GPLearn(Method):
     def _breed(self, regressor: Any) -> None:
         regressor.set_params(generations=regressor.generations + 1)
         regressor.fit(self._task.X, self._task.y)
-        for program in regressor._programs[-1]:
+        for program in sorted(regressor._programs[-1], key=lambda program: program.raw_fitness_):
+            if self._clock.over and self._best:
+                raise _OutOfTimeError
             rival = self._best.get(program.length_)
             if rival is not None and rival.rank <= (False, program.raw_fitness_):
                 continue
