@@ -1,0 +1,382 @@
+"""Formulas as a person writes them: x - 3*y for x + -3*y, x/15000 for x*(1/15000), 2*x for x*2.
+
+`neat` rewrites an expression bottom up as sums of products, each with one number in front. Whole
+numbers and fractions stay exact; a decimal number is never touched unless it meets another number.
+Nothing is expanded. What is finite keeps its value, up to rounding errors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from lee_bench.expression import Constant, Expression, Node, Number, Operator, Variable
+from methods.symbolic.exact import integer_nodes
+
+_ODD = {"sin", "tan", "tanh", "arcsin", "arctan", "sinh", "arcsinh", "arctanh", "cbrt", "sign"}
+_EVEN = {"cos", "cosh", "abs"}
+_LARGEST_POWER = 8
+_LARGEST = 10**30
+
+_ADD, _SUB, _MUL, _DIV = (Operator(name, 2) for name in ("add", "sub", "mul", "div"))
+_POW, _NEG, _SQRT = Operator("pow", 2), Operator("neg", 1), Operator("sqrt", 1)
+
+Nodes = tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A factor.
+
+    Attributes:
+        nodes: as printed.
+        terms: of the sum it is; empty if it is none.
+        root: what it is the square root of, if it is one.
+    """
+
+    nodes: Nodes
+    terms: tuple[_Product, ...] = ()
+    root: _Product | None = None
+
+
+@dataclass(frozen=True)
+class _Product:
+    """number * top / bottom."""
+
+    number: Fraction | float = Fraction(1)
+    top: tuple[_Part, ...] = ()
+    bottom: tuple[_Part, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a number and nothing else."""
+        return not self.top and not self.bottom
+
+    @property
+    def constant(self) -> bool:
+        """Whether no variable occurs."""
+        parts = (*self.top, *self.bottom)
+        return not any(isinstance(node, Variable) for part in parts for node in part.nodes)
+
+    def times(self, number: Fraction | float) -> _Product:
+        return _Product(_join(self.number, number, "mul"), self.top, self.bottom)
+
+
+@dataclass(frozen=True)
+class _Sum:
+    terms: tuple[_Product, ...] = field(default_factory=tuple)
+
+
+_Value = _Product | _Sum
+
+
+def neat(expression: Expression) -> Expression:
+    """Rewrite a formula the way it is best read; it computes the same."""
+    return Expression(_print(expression.fold(_leaf, _apply)))
+
+
+def _leaf(node: Node) -> _Value:
+    match node:
+        case Number(value):
+            return _Product(Fraction(value) if isinstance(value, int) else value)
+        case Constant() | Variable():
+            return _Product(top=(_Part((node,)),))
+    raise AssertionError(node)
+
+
+def _apply(op: Operator, args: list[_Value]) -> _Value:
+    match op.name, args:
+        case "add", (a, b):
+            return _add(a, b)
+        case "sub", (a, b):
+            return _add(a, _negative(b))
+        case "neg", (a,):
+            return _negative(a)
+        case "mul", (a, b):
+            return _multiply(_factored(a), _factored(b))
+        case "div", (a, b):
+            return _divide(_factored(a), _factored(b))
+        case "inv", (a,):
+            return _divide(_Product(), _factored(a))
+        case "square", (a,):
+            return _power(a, _Product(Fraction(2)))
+        case "cube", (a,):
+            return _power(a, _Product(Fraction(3)))
+        case "pow", (a, b):
+            return _power(a, b)
+        case "sqrt", (a,):
+            return _sqrt(a)
+    sign = Fraction(1)
+    if op.name in _ODD | _EVEN and _mostly_negative(args[0]):
+        args = [_negative(args[0])]
+        sign = Fraction(-1) if op.name in _ODD else sign
+    return _Product(sign, (_Part((*(n for arg in args for n in _print(arg)), op)),))
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+
+def _join(a: Fraction | float, b: Fraction | float, how: str) -> Fraction | float:
+    """a + b or a * b, exact if both are and the result stays short."""
+    if isinstance(a, Fraction) and isinstance(b, Fraction):
+        exact = a + b if how == "add" else a * b
+        if max(abs(exact.numerator), exact.denominator) < _LARGEST:
+            return exact
+    a, b = float(a), float(b)
+    return a + b if how == "add" else a * b
+
+
+# --- sums -------------------------------------------------------------------------------------
+
+
+def _terms(value: _Value) -> tuple[_Product, ...]:
+    return value.terms if isinstance(value, _Sum) else (value,)
+
+
+def _add(a: _Value, b: _Value) -> _Value:
+    """The sum, like terms joined."""
+    found: dict[tuple, _Product] = {}
+    for term in (*_terms(a), *_terms(b)):
+        key = (term.top, term.bottom)
+        if key in found:
+            number = _join(found[key].number, term.number, "add")
+            if not math.isfinite(number):
+                key = (key, len(found))
+            else:
+                term = _Product(number, term.top, term.bottom)
+        found[key] = term
+    kept = tuple(term for term in found.values() if term.number != 0)
+    if len(kept) == 1:
+        return kept[0]
+    return _Sum(kept) if kept else _Product(Fraction(0))
+
+
+def _negative(value: _Value) -> _Value:
+    if isinstance(value, _Sum):
+        return _Sum(tuple(term.times(Fraction(-1)) for term in value.terms))
+    return value.times(Fraction(-1))
+
+
+def _mostly_negative(value: _Value) -> bool:
+    negative = sum(term.number < 0 for term in _terms(value))
+    return 2 * negative > len(_terms(value))
+
+
+def _factored(value: _Value) -> _Product:
+    """A sum as one factor, with the number that its terms share in front."""
+    if isinstance(value, _Product):
+        return value
+    numbers = [term.number for term in value.terms]
+    shared = Fraction(-1 if _mostly_negative(value) else 1)
+    if all(isinstance(n, Fraction) for n in numbers):
+        shared *= Fraction(
+            math.gcd(*(n.numerator for n in numbers)), math.lcm(*(n.denominator for n in numbers))
+        )
+    terms = tuple(term.times(1 / shared) for term in value.terms)
+    return _Product(shared, (_Part(_print_terms(terms), terms),))
+
+
+def _opened(product: _Product) -> _Value:
+    """A product that is nothing but a sum, as a sum."""
+    if product.number == 1 and not product.bottom and len(product.top) == 1:
+        (part,) = product.top
+        if part.terms:
+            return _Sum(part.terms)
+    return product
+
+
+# --- products ---------------------------------------------------------------------------------
+
+
+def _multiply(a: _Product, b: _Product) -> _Value:
+    number = _join(a.number, b.number, "mul")
+    lost = number == 0 and a.number != 0 and b.number != 0
+    if lost or not math.isfinite(number):
+        return _Product(a.number, (*a.top, _Part(_print(b))), a.bottom)  # too small or large
+    if number == 0:
+        return _Product(Fraction(0))
+    top, bottom = _cancelled((*a.top, *b.top), (*a.bottom, *b.bottom))
+    return _opened(_with_joined_roots(_Product(number, top, bottom)))
+
+
+def _divide(a: _Product, b: _Product) -> _Value:
+    if b.number == 0 or not math.isfinite(1 / b.number):
+        return _Product(a.number, a.top, (*a.bottom, _Part(_print(b))))
+    return _multiply(a, _Product(1 / b.number, b.bottom, b.top))
+
+
+def _cancelled(
+    top: Sequence[_Part], bottom: Sequence[_Part]
+) -> tuple[tuple[_Part, ...], tuple[_Part, ...]]:
+    """Numerator and denominator without the factors they share."""
+    left = list(bottom)
+    kept = []
+    for part in top:
+        if part in left:
+            left.remove(part)
+        else:
+            kept.append(part)
+    return tuple(kept), tuple(left)
+
+
+def _with_joined_roots(product: _Product) -> _Product:
+    """sqrt(2)*sqrt(x) as sqrt(2*x): roots of constants move into another root, if there is one."""
+    top = list(product.top)
+    hosts = [p for p in top if p.root is not None and not p.root.constant]
+    numbers = [p for p in top if p.root is not None and p.root.constant]
+    if not numbers or len(hosts) + len(numbers) < 2:
+        return product
+    inside = (hosts or numbers).pop(0)
+    top.remove(inside)
+    radicand: _Value = inside.root
+    for part in numbers:
+        top.remove(part)
+        radicand = _multiply(_factored(radicand), part.root)
+    rest = _Product(product.number, tuple(top), product.bottom)
+    return _factored(_multiply(rest, _factored(_sqrt(radicand))))
+
+
+def _power(base: _Value, exponent: _Value) -> _Value:
+    if isinstance(exponent, _Product) and exponent.plain:
+        n = exponent.number
+        if isinstance(n, float) and n.is_integer() and abs(n) < _LARGEST_POWER:
+            n = Fraction(int(n))
+        if isinstance(n, Fraction):
+            if n == 0:
+                return _Product()
+            if n == 1:
+                return base
+            if n == Fraction(1, 2):
+                return _sqrt(base)
+            if n < 0:
+                return _divide(_Product(), _factored(_power(base, _Product(-n))))
+            if n.denominator == 1 and isinstance(base, _Product):
+                return _whole_power(base, int(n))
+    nodes = (*_print(base), *_print(exponent), _POW)
+    return _Product(top=(_Part(nodes),))
+
+
+def _whole_power(base: _Product, n: int) -> _Value:
+    """base**n, n >= 2: of the number alone, of the rest as it stands."""
+    if base.plain and isinstance(base.number, Fraction) and n <= _LARGEST_POWER:
+        return _Product(base.number**n)
+    sign, number = Fraction(1), base.number
+    if number < 0:
+        number, sign = -number, Fraction(-1 if n % 2 else 1)
+    if len(base.top) == 1 and not base.bottom and number == 1 and base.top[0].root and n % 2 == 0:
+        inside = base.top[0].root
+        return _negative(_power(inside, _Product(Fraction(n // 2)))) if sign < 0 else _power(
+            inside, _Product(Fraction(n // 2))
+        )  # fmt: skip
+    nodes = (*_print(_Product(number, base.top, base.bottom)), Number(n), _POW)
+    return _Product(sign, (_Part(nodes),))
+
+
+def _sqrt(value: _Value) -> _Value:
+    if isinstance(value, _Product) and value.plain and isinstance(value.number, Fraction):
+        p, q = value.number.numerator, value.number.denominator
+        if p >= 0 and math.isqrt(p) ** 2 == p and math.isqrt(q) ** 2 == q:
+            return _Product(Fraction(math.isqrt(p), math.isqrt(q)))
+    root = _factored(value)
+    if root.number == 1 and not root.top and root.bottom:  # sqrt(1/x)
+        below = _Product(top=root.bottom)
+        return _Product(bottom=(_Part((*_print(_opened(below)), _SQRT), root=below),))
+    return _Product(top=(_Part((*_print(value), _SQRT), root=root),))
+
+
+# --- printing ---------------------------------------------------------------------------------
+
+
+def _print(value: _Value) -> Nodes:
+    if isinstance(value, _Sum):
+        return _print_terms(value.terms)
+    return _print_product(value)
+
+
+def _print_terms(terms: Iterable[_Product]) -> Nodes:
+    """What is added before what is subtracted; in each by the variables, numbers last."""
+
+    def place(term: _Product) -> tuple:
+        parts = (*term.top, *term.bottom)
+        names = [n.name for part in parts for n in part.nodes if isinstance(n, Variable)]
+        return term.number < 0, term.plain, names
+
+    ordered = sorted(terms, key=place)
+    first, *others = ordered
+    nodes = _print_product(first)
+    for term in others:
+        negative = term.number < 0
+        size = term.times(Fraction(-1)) if negative else term
+        nodes += (*_print_product(size), _SUB if negative else _ADD)
+    return nodes
+
+
+def _print_product(product: _Product) -> Nodes:
+    for part in product.top:
+        root = part.root
+        if (
+            root is not None
+            and root.constant
+            and not root.top
+            and isinstance(root.number, Fraction)
+        ):
+            p, q = root.number.as_integer_ratio()
+            if p == 1:  # 1/sqrt(2), not sqrt(1/2)
+                top = tuple(other for other in product.top if other is not part)
+                below = _Part((*_print(_Product(Fraction(q), root.bottom)), _SQRT))
+                return _print_product(_Product(product.number, top, (below, *product.bottom)))
+    if product.number < 0:
+        for i, part in enumerate(product.top):
+            if part.terms and any(term.number < 0 for term in part.terms):  # -(x - y) is y - x
+                flipped = tuple(term.times(Fraction(-1)) for term in part.terms)
+                turned = _Part(_print_terms(flipped), flipped)
+                top = (*product.top[:i], turned, *product.top[i + 1 :])
+                return _print_product(_Product(-product.number, top, product.bottom))
+    over, under = _number_nodes(abs(product.number))
+    if product.number < 0:
+        if not over and product.top:
+            first, *rest = product.top
+            return _chain([(*first.nodes, _NEG), *(p.nodes for p in rest)], _under(product, under))
+        over = over or (Number(1),)
+        over = (Number(-over[0].value),) if len(over) == 1 else (*over, _NEG)
+    tops = [over] if over else []
+    tops += [part.nodes for part in product.top]
+    return _chain(tops or [(Number(1),)], _under(product, under))
+
+
+def _under(product: _Product, number: Nodes) -> list[Nodes]:
+    return [number, *(p.nodes for p in product.bottom)] if number else [
+        p.nodes for p in product.bottom
+    ]  # fmt: skip
+
+
+def _chain(over: list[Nodes], under: list[Nodes]) -> Nodes:
+    """Factors multiplied from left to right, over factors likewise."""
+    nodes = over[0]
+    for factor in over[1:]:
+        nodes += (*factor, _MUL)
+    if under:
+        bottom = under[0]
+        for factor in under[1:]:
+            bottom += (*factor, _MUL)
+        nodes += (*bottom, _DIV)
+    return nodes
+
+
+def _number_nodes(number: Fraction | float) -> tuple[Nodes, Nodes]:
+    """Numerator and denominator of a number that is not negative; a one is left out."""
+    if isinstance(number, float):
+        if number.is_integer() and number < 10**6:
+            number = Fraction(int(number))
+        else:
+            return (Number(number),), ()
+    p, q = number.numerator, number.denominator
+    if p >= 10 and q >= 10 and 1000 % q == 0:
+        return (Number(p / q),), ()  # 9.81, not 981/100: three decimals hold it exactly
+    if q > 10**6:
+        power = next((k for k in range(6, 400) if 10**k % q == 0), None)
+        if power is not None:  # 66743/10**15
+            p, q = p * (10**power // q), 10**power
+    return (() if p == 1 else integer_nodes(p)), (() if q == 1 else integer_nodes(q))
