@@ -19,8 +19,11 @@ from __future__ import annotations
 import contextlib
 import math
 import multiprocessing
+import os
 import resource
 import signal
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -51,7 +54,7 @@ PI = sympy.Float("3.1415926535")
 """Pi as SRBench writes it, in the true formulas and in the models."""
 
 TIME_LIMIT = 10.0
-"""Seconds for one question to sympy."""
+"""Seconds of processor time for one question to sympy."""
 MEMORY_LIMIT_MB = 2048
 """Address space a worker may take beyond what it starts with, MiB."""
 _LARGEST_POWER_BITS = 4096
@@ -275,7 +278,7 @@ class SymbolicGrader:
 
     Args:
         jobs: worker processes.
-        seconds: limit for each of the two questions about a formula.
+        seconds: processor time for each of the two questions about a formula.
         memory_mb: address space a worker may take beyond what it starts with, MiB.
     """
 
@@ -290,8 +293,8 @@ class SymbolicGrader:
         self._pool = pebble.ProcessPool(
             max_workers=jobs,
             max_tasks=_TASKS_PER_WORKER,
-            initializer=_limit_worker,
-            initargs=[memory_mb],
+            initializer=_start_worker,
+            initargs=[memory_mb, os.getpid()],
             context=context,
         )
 
@@ -335,7 +338,9 @@ class SymbolicGrader:
 
     def _ask(self, question: Callable, formulas: list[str], features: tuple) -> Future:
         return self._pool.schedule(
-            _ask, args=[question, self.seconds, formulas, features], timeout=self.seconds
+            _ask,
+            args=[question, self.seconds, formulas, features],
+            timeout=_wall_clock(self.seconds),
         )
 
     def _answer(self, future: Future) -> tuple[tuple | None, str]:
@@ -360,24 +365,52 @@ class SymbolicGrader:
 _TASKS_PER_WORKER = 200  # sympy's caches grow; a fresh worker costs milliseconds
 
 
-def _limit_worker(memory_mb: int) -> None:
+def _start_worker(memory_mb: int, user: int) -> None:
+    threading.Thread(target=_end_with, args=[psutil.Process(user)], daemon=True).start()
     allowed = psutil.Process().memory_info().vms + memory_mb * 2**20
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     with contextlib.suppress(ValueError, OSError):  # some systems know no such limit
         resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
 
 
-def _ask(question: Callable[..., T], seconds: float, formulas: list[str], features: tuple) -> T:
-    """Run one question in a worker.
+def _end_with(user: psutil.Process) -> None:
+    """End this process when the one that asks is gone; the server between them would not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while user.is_running() and user.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.5)
+    os._exit(1)
 
-    The alarm ends a worker whose parent died while it was stuck in one long operation.
+
+class _OutOfTime(BaseException):
+    """Not an Exception, which sympy might catch."""
+
+
+def _ask(question: Callable[..., T], seconds: float, formulas: list[str], features: tuple) -> T:
+    """Run one question in a worker, for so many seconds of processor time.
+
+    Processor time makes a grade the same on a busy machine. The pool's own limit is for single
+    operations in C that no signal interrupts, the alarm for those whose parent was killed.
     """
-    signal.alarm(math.ceil(seconds) + 5)
+
+    def stop(*_: object) -> None:
+        raise _OutOfTime
+
     sympy.core.random.seed(0)  # sympy tries random numbers; same question, same answer
+    signal.signal(signal.SIGPROF, stop)
+    signal.alarm(math.ceil(_wall_clock(seconds)) + 5)
     try:
-        return question(*(parse(formula, features) for formula in formulas))
-    finally:
-        signal.alarm(0)
+        try:
+            signal.setitimer(signal.ITIMER_PROF, seconds, 0.5)
+            return question(*(parse(formula, features) for formula in formulas))
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+            signal.alarm(0)
+    except _OutOfTime:
+        raise TimeoutError from None
+
+
+def _wall_clock(seconds: float) -> float:
+    return 3 * seconds + 5
 
 
 def _count(model: Expression) -> tuple[int, str, str]:
