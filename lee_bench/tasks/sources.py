@@ -16,7 +16,7 @@ from lee_bench.tasks.catalog import TaskInfo
 from lee_bench.tasks.pmlb_files import BadFileError, PmlbFiles, fingerprint
 
 MODES = ("auto", "pmlb", "builtin")
-_KEPT_BYTES = 256 << 20  # data sets held in memory, because the cells of a grid come back to them
+_KEPT_BYTES = 128 << 20  # data sets held in memory, because the cells of a grid come back to them
 
 _MAKERS: dict[str, tuple[Callable[[TaskInfo], tuple[np.ndarray, np.ndarray]], str]] = {
     "feynman": (feynman.generate, feynman.SOURCE),
