@@ -44,6 +44,7 @@ def evaluate(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    validate: bool = True,
 ) -> Array:
     """Values of every expression at every point.
 
@@ -56,6 +57,8 @@ def evaluate(
         backend: "numba", "torch" or "auto" (numba on the CPU if installed, else torch).
         threads: cap for the numba back end; `default_threads()` by default. The torch back end
             obeys `torch.set_num_threads`.
+        validate: look at every token first. Without it, rows that are no expressions do harm;
+            for rows that are known to be right, such as a sampler's own.
 
     Returns:
         (B, N) in the precision of X.
@@ -63,7 +66,7 @@ def evaluate(
     Raises:
         ValueError: a row is no expression, shapes or types do not fit, a variable has no column.
     """
-    return _run(tokens, X, constants, False, backend, threads)[0]
+    return _run(tokens, X, constants, False, backend, threads, validate)[0]
 
 
 def evaluate_with_jacobian(
@@ -73,79 +76,95 @@ def evaluate_with_jacobian(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    validate: bool = True,
 ) -> tuple[Array, Array]:
     """`evaluate`, and the exact derivatives of each value by the row's constants.
 
     Returns:
         Values (B, N) and derivatives (B, N, K), zero beyond a row's number of constants.
     """
-    return _run(tokens, X, constants, True, backend, threads)
+    return _run(tokens, X, constants, True, backend, threads, validate)
 
 
-def _run(tokens, X, constants, with_jacobian: bool, backend: str, threads: int | None):
-    tokens, X, constants = check(tokens, X, constants)
-    if backend == "auto":
-        on_cpu = not isinstance(X, torch.Tensor) or X.device.type == "cpu"
-        backend = "numba" if on_cpu and HAS_NUMBA else "torch"
+def _run(
+    tokens, X, constants, with_jacobian: bool, backend: str, threads: int | None, validate: bool
+):
+    backend = choose_backend(X, backend)
+    tokens, X = check_tokens(tokens, X, validate)
+    constants = _check_constants(tokens, X, constants, validate)
     if backend == "numba":
         from methods.symbolic import programs_numba
 
-        arrays = (_to_numpy(a) for a in (tokens, X, constants))
+        arrays = (to_numpy(a) for a in (tokens, X, constants))
         results = programs_numba.run(*arrays, with_jacobian, threads or default_threads())
         if isinstance(X, torch.Tensor):
             results = tuple(torch.from_numpy(r) for r in results)
         return results
-    if backend == "torch":
-        from methods.symbolic import programs_torch
+    from methods.symbolic import programs_torch
 
-        tensors = (torch.as_tensor(a) for a in (tokens, X, constants))
-        results = programs_torch.run(*tensors, with_jacobian)
-        return results if isinstance(X, torch.Tensor) else tuple(r.numpy() for r in results)
-    raise ValueError(f"no back end is called {backend!r}; use 'auto', 'numba' or 'torch'")
+    tensors = (torch.as_tensor(a) for a in (tokens, X, constants))
+    results = programs_torch.run(*tensors, with_jacobian)
+    return results if isinstance(X, torch.Tensor) else tuple(r.numpy() for r in results)
 
 
-def _to_numpy(a) -> np.ndarray:
+def choose_backend(X: Array, backend: str) -> str:
+    """Resolve "auto" for these points, and refuse what cannot be."""
+    on_cpu = not isinstance(X, torch.Tensor) or X.device.type == "cpu"
+    if backend == "auto":
+        return "numba" if on_cpu and HAS_NUMBA else "torch"
+    if backend not in ("numba", "torch"):
+        raise ValueError(f"no back end is called {backend!r}; use 'auto', 'numba' or 'torch'")
+    if backend == "numba" and not on_cpu:
+        raise ValueError(f"the numba back end runs on the CPU; X is on {X.device}")
+    if backend == "numba" and not HAS_NUMBA:
+        raise ValueError("the numba back end needs numba, which is not installed")
+    return backend
+
+
+def to_numpy(a) -> np.ndarray:
+    """A numpy view or copy of a tensor on any device, or of anything array-like."""
     if isinstance(a, torch.Tensor):
         return a.detach().cpu().numpy()
     return np.asarray(a)
 
 
-def check(tokens, X, constants):
-    """Bring the arguments of `evaluate` into agreement or say what is wrong with them.
-
-    Returns:
-        tokens, X and constants, the latter with X's kind, precision and device.
-    """
-    kind = "float32 or float64"
+def check_tokens(tokens, X, validate: bool = True):
+    """Tokens and points that fit each other, as arrays or tensors; see `evaluate` for errors."""
     if isinstance(X, torch.Tensor):
-        fits = X.dtype in (torch.float32, torch.float64)
-        tokens = torch.as_tensor(tokens)
-        if constants is None:
-            constants = X.new_zeros((len(tokens), 0))
+        tokens, floating = torch.as_tensor(tokens), (torch.float32, torch.float64)
+    else:
+        tokens, X, floating = to_numpy(tokens), np.asarray(X), (np.float32, np.float64)
+    if X.dtype not in floating:
+        raise ValueError(f"X must be float32 or float64, not {X.dtype}")
+    if tokens.ndim != 2:
+        raise ValueError(f"tokens must have shape (B, L), got {tuple(tokens.shape)}")
+    if X.ndim not in (2, 3) or (X.ndim == 3 and X.shape[0] != len(tokens)):
+        raise ValueError(f"X must be (N, D) or ({len(tokens)}, N, D), got {tuple(X.shape)}")
+    if validate:
+        ids = to_numpy(tokens)
+        if ids.dtype.kind not in "iu":
+            raise ValueError(f"tokens must be integers, not {ids.dtype}")
+        valid = vocabulary.is_valid(ids)
+        if not valid.all():
+            row = int(np.argmin(valid))
+            raise ValueError(f"row {row} is no complete prefix expression: {ids[row].tolist()}")
+        variables = ids[vocabulary.IS_VARIABLE[ids]] - vocabulary.FIRST_VARIABLE
+        if variables.max(initial=-1) >= X.shape[-1]:
+            raise ValueError(f"x{variables.max()} occurs, but X has {X.shape[-1]} columns")
+    return tokens, X
+
+
+def _check_constants(tokens, X, constants, validate: bool):
+    """Constants with X's kind, precision and device."""
+    if constants is None:
+        constants = np.zeros((len(tokens), 0))
+    if isinstance(X, torch.Tensor):
         constants = torch.as_tensor(constants).to(X)
     else:
-        X = np.asarray(X)
-        fits = X.dtype in (np.float32, np.float64)
-        if constants is None:
-            constants = np.zeros((len(tokens), 0))
-        constants = np.asarray(_to_numpy(constants), dtype=X.dtype if fits else float)
-    if not fits:
-        raise ValueError(f"X must be {kind}, not {X.dtype}")
-    ids = _to_numpy(tokens)
-    if ids.ndim != 2 or ids.dtype.kind not in "iu":
-        raise ValueError(f"tokens must be integers of shape (B, L), got {ids.dtype} {ids.shape}")
-    if X.ndim not in (2, 3) or (X.ndim == 3 and X.shape[0] != len(ids)):
-        raise ValueError(f"X must be (N, D) or ({len(ids)}, N, D), got {tuple(X.shape)}")
-    valid = vocabulary.is_valid(ids)
-    if not valid.all():
-        row = int(np.argmin(valid))
-        raise ValueError(f"row {row} is no complete prefix expression: {ids[row].tolist()}")
-    highest = ids.max(initial=-1, where=vocabulary.IS_VARIABLE[ids]) - vocabulary.FIRST_VARIABLE
-    if highest >= X.shape[-1]:
-        raise ValueError(f"x{highest} occurs, but X has {X.shape[-1]} columns")
-    most = int(vocabulary.count_constants(ids).max(initial=0))
-    if constants.ndim != 2 or constants.shape[0] != len(ids) or constants.shape[1] < most:
+        constants = to_numpy(constants).astype(X.dtype, copy=False)
+    most = vocabulary.count_constants(to_numpy(tokens)).max(initial=0) if validate else 0
+    if constants.ndim != 2 or constants.shape[0] != len(tokens) or constants.shape[1] < most:
         raise ValueError(
-            f"constants must be ({len(ids)}, {most} or more), got {tuple(constants.shape)}"
+            f"constants must be ({len(tokens)}, {most} or more), got {tuple(constants.shape)}"
         )
-    return tokens, X, constants
+    return constants

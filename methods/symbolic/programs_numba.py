@@ -27,14 +27,17 @@ OPTIONS = {
     "error_model": "numpy",
     "fastmath": {"contract", "reassoc", "nsz"},
 }
+# Without reference counts, which cost more than the arithmetic on 128 points: allocate nothing.
+LEAN = OPTIONS | {"_nrt": False}
 
 
-@njit(**OPTIONS)
-def link(tokens, second, constant, has_constant):
+@njit(**LEAN)
+def link(tokens, size, second, constant, has_constant):
     """Lay out one row: its length, second arguments, constants' columns, subtrees with constants.
 
     Args:
         tokens: (L,) one valid row.
+        size: out (L,), tokens in each subtree.
         second: out (L,), index of each binary node's second argument.
         constant: out (L,), column of each placeholder.
         has_constant: out bool (L,), whether a subtree holds a placeholder.
@@ -50,7 +53,6 @@ def link(tokens, second, constant, has_constant):
         if tokens[i] == tok.CONSTANT:
             constant[i] = count
             count += 1
-    size = np.empty(n, dtype=np.int64)
     for i in range(n - 1, -1, -1):
         size[i] = 1
         has_constant[i] = tokens[i] == tok.CONSTANT
@@ -64,18 +66,24 @@ def link(tokens, second, constant, has_constant):
     return n, count
 
 
-@njit(**OPTIONS)
-def forward(tokens, n, second, constant, c, X, V):
-    """Values of all nodes of one expression: V[i, p] for X of shape (D, P), constants c."""
-    P = X.shape[1]
+@njit(**LEAN)
+def forward(tokens, n, second, constant, todo, c, X, start, P, V):
+    """Values V[i, :P] of the nodes of one expression at points start to start + P of X (D, N).
+
+    Nodes i with `todo[i]` false keep the values that V holds.
+    """
     one = V.dtype.type(1)  # typed, lest a Python number turn float32 work into float64
     for i in range(n - 1, -1, -1):
+        if not todo[i]:
+            continue
         op = tokens[i]
         v = V[i, :P]
         if op < tok.FIRST_VARIABLE:
             v[:] = c[constant[i]] if op == tok.CONSTANT else LITERAL_VALUE[op]
         elif op < tok.FIRST_VARIABLE + tok.MAX_VARIABLES:
-            v[:] = X[op - tok.FIRST_VARIABLE]
+            x = X[op - tok.FIRST_VARIABLE]
+            for p in range(P):
+                v[p] = x[start + p]
         elif ARITY[op] == 1:
             a = V[i + 1, :P]
             if op == tok.NEG:
@@ -157,21 +165,25 @@ def forward(tokens, n, second, constant, c, X, V):
                     v[p] = fast.power(a[p], b[p])
 
 
-@njit(**OPTIONS)
-def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
+@njit(**LEAN)
+def reverse(tokens, n, second, constant, todo, V, A, J, P):
     """Derivatives by the constants, J[k, p], from the values V; A (L, P) is scratch.
 
-    A[i] is the derivative of the result by node i; only nodes over a constant are visited.
+    A[i] is the derivative of the result by node i. Nodes with `todo[i]` false are not visited, so
+    it should hold for all ancestors of the constants that are asked for.
     """
     one, two, three, half = V.dtype.type(1), V.dtype.type(2), V.dtype.type(3), V.dtype.type(0.5)
-    A[0, :P] = one
+    for p in range(P):
+        A[0, p] = one
     for i in range(n):
-        if not has_constant[i]:
+        if not todo[i]:
             continue
         op = tokens[i]
         d = A[i, :P]
         if op == tok.CONSTANT:
-            J[constant[i], :P] = d
+            column = J[constant[i], :P]
+            for p in range(P):
+                column[p] = d[p]
             continue
         v, a, da = V[i, :P], V[i + 1, :P], A[i + 1, :P]
         if ARITY[op] == 1:
@@ -233,9 +245,10 @@ def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
             continue
         j = second[i]
         b, db = V[j, :P], A[j, :P]
-        if has_constant[i + 1]:
+        if todo[i + 1]:
             if op in (tok.ADD, tok.SUB):
-                da[:] = d
+                for p in range(P):
+                    da[p] = d[p]
             elif op == tok.MUL:
                 for p in range(P):
                     da[p] = d[p] * b[p]
@@ -245,9 +258,10 @@ def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
             elif op == tok.POW:
                 for p in range(P):
                     da[p] = d[p] * (b[p] * fast.power(a[p], b[p] - one))
-        if has_constant[j]:
+        if todo[j]:
             if op == tok.ADD:
-                db[:] = d
+                for p in range(P):
+                    db[p] = d[p]
             elif op == tok.SUB:
                 for p in range(P):
                     db[p] = -d[p]
@@ -263,28 +277,25 @@ def reverse(tokens, n, second, constant, has_constant, V, A, J, P):
                     db[p] = 0 if zero else d[p] * (v[p] * fast.log(a[p]))
 
 
-@njit(**OPTIONS)
-def _evaluate_block(tokens, X, constants, lo, hi, with_jacobian, values, jacobian):
-    """Rows lo to hi: values (B, N) and jacobian (B, K, N) of X (1 or B, D, N)."""
-    L, N, K = tokens.shape[1], X.shape[2], constants.shape[1]
-    second = np.zeros(L, dtype=np.int64)
-    constant = np.zeros(L, dtype=np.int64)
-    has_constant = np.zeros(L, dtype=np.bool_)
-    V = np.empty((L, CHUNK), dtype=X.dtype)
-    A = np.empty((L, CHUNK), dtype=X.dtype)
-    J = np.zeros((K, CHUNK), dtype=X.dtype)
+@njit(**LEAN)
+def _evaluate_block(tokens, X, constants, lo, hi, work, values, jacobian):
+    """Rows lo to hi: values (B, N) and jacobian (B, K, N), if asked for, of X (1 or B, D, N)."""
+    size, second, constant, has_constant, every, V, A, J = work
+    N = X.shape[2]
     for b in range(lo, hi):
-        n, count = link(tokens[b], second, constant, has_constant)
-        points = X[b if X.shape[0] > 1 else 0]
+        n, count = link(tokens[b], size, second, constant, has_constant)
+        row, c, points = tokens[b], constants[b], X[b if X.shape[0] > 1 else 0]
         for start in range(0, N, CHUNK):
-            stop = min(N, start + CHUNK)
-            P = stop - start
-            forward(tokens[b], n, second, constant, constants[b], points[:, start:stop], V)
-            values[b, start:stop] = V[0, :P]
-            if with_jacobian:
-                reverse(tokens[b], n, second, constant, has_constant, V, A, J, P)
-                for k in range(count):
-                    jacobian[b, k, start:stop] = J[k, :P]
+            P = min(CHUNK, N - start)
+            forward(row, n, second, constant, every, c, points, start, P, V)
+            for p in range(P):
+                values[b, start + p] = V[0, p]
+            if len(jacobian) == 0:
+                continue
+            reverse(row, n, second, constant, has_constant, V, A, J, P)
+            for k in range(count):
+                for p in range(P):
+                    jacobian[b, k, start + p] = J[k, p]
 
 
 def spread(work: Callable[[int, int], None], total: int, block: int, threads: int) -> None:
@@ -317,8 +328,19 @@ def run(tokens, X, constants, with_jacobian: bool, threads: int) -> tuple[np.nda
     values = np.empty((B, N), dtype=X.dtype)
     jacobian = np.zeros((B, K, N) if with_jacobian else (0, 0, 0), dtype=X.dtype)
 
-    def work(lo: int, hi: int) -> None:
-        _evaluate_block(tokens, X, constants, lo, hi, with_jacobian, values, jacobian)
+    def evaluate(lo: int, hi: int) -> None:
+        L = tokens.shape[1]
+        work = (
+            np.empty(L, np.int64),  # size, second, constant, has_constant, every
+            np.empty(L, np.int64),
+            np.empty(L, np.int64),
+            np.empty(L, np.bool_),
+            np.ones(L, np.bool_),
+            np.empty((L, CHUNK), X.dtype),  # V, A, J
+            np.empty((L, CHUNK), X.dtype),
+            np.empty((K, CHUNK), X.dtype),
+        )
+        _evaluate_block(tokens, X, constants, lo, hi, work, values, jacobian)
 
-    spread(work, B, max(1, min(256, B // (4 * threads))), threads)
+    spread(evaluate, B, max(1, min(256, B // (4 * threads))), threads)
     return (values, jacobian.transpose(0, 2, 1)) if with_jacobian else (values,)

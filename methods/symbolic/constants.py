@@ -1,0 +1,184 @@
+"""Fit the constants of many expressions at once: batched multi-start Levenberg-Marquardt.
+
+Each expression is fitted in three rounds, so that most of the work happens on few points:
+
+1. *Glance*: `candidates` random starts are ranked by their loss on 32 points. Constants in
+   which the expression is affine are solved for, not searched (variable projection).
+2. *Descend*: the best `starts` of them run Levenberg-Marquardt on `screen` points. A run that
+   falls behind the best so far stops early; so do all once enough runs agree on a minimum.
+3. *Finish*: the best run continues on all points to convergence.
+
+Points are taken in a random order, the same for every expression, so that the first few of them
+stand for all. Where derivatives have no value (sqrt at 0) a point is left out of the step, not of
+the loss; where the loss has no value the step is rejected. Constants without effect stay at their
+start.
+
+Back ends as in `programs`: one numba kernel does all of this for one expression at a time, spread
+over threads; the torch version does it for all at once and is meant for CUDA.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from methods.symbolic import programs, vocabulary
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted constants of B expressions; arrays are of the kind (numpy or torch) of X.
+
+    Attributes:
+        constants: float64 (B, K), zero beyond a row's number of constants.
+        loss: (B,) weighted mean of squared residuals over all points; inf where no start gave
+            finite values, and where the deadline came first.
+        holdout_loss: (B,) mean of squared residuals on the holdout, or None without one; NaN where
+            the expression has no value at one of its points.
+        converged: bool (B,), whether a minimum of the loss was reached.
+        finished: bool (B,), whether the row was fitted before the deadline.
+        steps: int (B,), trial steps taken over all starts.
+    """
+
+    constants: np.ndarray | torch.Tensor
+    loss: np.ndarray | torch.Tensor
+    holdout_loss: np.ndarray | torch.Tensor | None
+    converged: np.ndarray | torch.Tensor
+    finished: np.ndarray | torch.Tensor
+    steps: np.ndarray | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to try. The defaults suit thousands of expressions in a search.
+
+    Attributes:
+        starts: descents for each expression.
+        candidates: random starts they are chosen from; 8 for each descent where None.
+        screen: points of the descents.
+        max_steps: trial steps of one descent.
+        tolerance: a descent ends when two steps each gain less than this share of its loss; the
+            finish goes on to 1e-9.
+        agree: stop when so many descents ended within 0.1 % of the best loss.
+    """
+
+    starts: int = 8
+    candidates: int | None = None
+    screen: int = 128
+    max_steps: int = 50
+    tolerance: float = 1e-3
+    agree: int = 3
+
+    def __post_init__(self) -> None:
+        if min(self.starts, self.screen, self.max_steps, self.agree) < 1:
+            raise ValueError("starts, screen, max_steps and agree must be at least 1")
+
+    @property
+    def pool(self) -> int:
+        """Random starts that are looked at."""
+        return 8 * self.starts if self.candidates is None else max(self.candidates, self.starts)
+
+
+def fit(
+    tokens: programs.Array,
+    X: programs.Array,
+    y: programs.Array,
+    *,
+    weights: programs.Array | None = None,
+    holdout: tuple[programs.Array, programs.Array] | None = None,
+    warm: programs.Array | None = None,
+    effort: Effort | None = None,
+    deadline: float | None = None,
+    seed: int | np.random.Generator = 0,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> Fit:
+    """Minimise the weighted mean of (y - f(X; constants))**2 for every expression f.
+
+    Args:
+        tokens: int64 (B, L), valid prefix rows.
+        X: points, (N, D) for all or (B, N, D) for each. Computation is in float64, on the GPU in
+            X's precision.
+        y: targets, (N,) for all or (B, N) for each; finite.
+        weights: non-negative, shaped like y; all one by default. 1 / sigma**2 for known noise.
+        holdout: points and targets, shaped like X and y, for `Fit.holdout_loss`; never fitted.
+        warm: starts (B, S, K) to look at besides the random ones, such as earlier constants.
+        effort: how hard to try.
+        deadline: value of `time.perf_counter()` after which no further expression is begun; the
+            rest is marked unfinished.
+        seed: or a generator, from which one is drawn. The result depends on it, not on threads.
+        backend, threads: as in `programs.evaluate`.
+
+    Raises:
+        ValueError: shapes do not fit, y is not finite, weights are negative or all zero.
+    """
+    backend = programs.choose_backend(X, backend)
+    tokens, X = programs.check_tokens(tokens, X)
+    effort, rng = effort or Effort(), np.random.default_rng(seed)
+    B, N, K = len(tokens), X.shape[-2], _most_constants(tokens)
+    y, weights = _check_targets(X, y, weights, (B, N))
+    warm = _check_warm(X, warm, B, K)
+    order = rng.permutation(N)
+    rng_seed = int(rng.integers(2**62))
+    problem = (tokens, X[..., order, :], y[:, order], weights[:, order], warm)
+    if backend == "numba":
+        from methods.symbolic import constants_numba
+
+        arrays = (programs.to_numpy(a) for a in problem)
+        threads = threads or programs.default_threads()
+        results = constants_numba.run(*arrays, effort, deadline, rng_seed, threads)
+        if isinstance(X, torch.Tensor):
+            results = tuple(torch.from_numpy(r) for r in results)
+    else:
+        from methods.symbolic import constants_torch
+
+        tensors = (torch.as_tensor(a) for a in problem)
+        results = constants_torch.run(*tensors, effort, deadline, rng_seed)
+        if not isinstance(X, torch.Tensor):
+            results = tuple(r.numpy() for r in results)
+    fitted, loss, converged, finished, steps = results
+    holdout_loss = None
+    if holdout is not None:
+        held_X, held_y = holdout
+        values = programs.evaluate(tokens, held_X, fitted, backend=backend, threads=threads)
+        holdout_loss = ((values - _like(values, held_y)) ** 2).mean(-1)
+    return Fit(fitted, loss, holdout_loss, converged, finished, steps)
+
+
+def _most_constants(tokens) -> int:
+    return int(vocabulary.count_constants(programs.to_numpy(tokens)).max(initial=0))
+
+
+def _like(X, a):
+    """`a` as X's kind, precision and device."""
+    if isinstance(X, torch.Tensor):
+        return torch.as_tensor(a).to(X)
+    return programs.to_numpy(a).astype(X.dtype, copy=False)
+
+
+def _check_targets(X, y, weights, shape: tuple[int, int]):
+    """Targets and weights as (1 or B, N)."""
+    y = _like(X, y)
+    weights = _like(X, np.ones(shape[1]) if weights is None else weights)
+    checked = []
+    for name, a in (("y", y), ("weights", weights)):
+        a = a[None] if a.ndim == 1 else a
+        if a.shape not in ((1, shape[1]), shape):
+            raise ValueError(f"{name} must be ({shape[1]},) or {shape}, got {tuple(a.shape)}")
+        if not bool(abs(a).max() < np.inf):
+            raise ValueError(f"{name} must be finite")
+        checked.append(a)
+    if bool((checked[1] < 0).any()) or not bool((checked[1].sum(1) > 0).all()):
+        raise ValueError("weights must not be negative, nor all zero")
+    return checked
+
+
+def _check_warm(X, warm, B: int, K: int):
+    """Starts as (1 or B, S, K or more)."""
+    if warm is None:
+        warm = np.zeros((1, 0, K))
+    elif warm.ndim != 3 or warm.shape[0] != B or warm.shape[2] < K:
+        raise ValueError(f"warm must be ({B}, S, {K} or more), got {tuple(warm.shape)}")
+    return _like(X, warm)
