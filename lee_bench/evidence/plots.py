@@ -52,7 +52,7 @@ def nines(r2: np.ndarray | pd.Series) -> np.ndarray:
 
 
 def pareto(table: pd.DataFrame, stem: Path) -> list[Path]:
-    """Draw median test R² against median complexity, one panel a suite and noise level.
+    """Write the picture of `draw_pareto`.
 
     Args:
         table: from `lee_bench.evidence.aggregate.summary`.
@@ -61,6 +61,11 @@ def pareto(table: pd.DataFrame, stem: Path) -> list[Path]:
     Returns:
         The files: PNG and SVG.
     """
+    return _save(draw_pareto(table), stem)
+
+
+def draw_pareto(table: pd.DataFrame) -> Figure:
+    """Median test R² against median complexity, one panel a suite and noise level."""
     suites = list(dict.fromkeys(table["suite"]))
     noises = sorted(set(table["noise"]))
     size = (max(5.2, 3.9 * len(noises) + 0.6), 3.7 * len(suites) + 0.6)
@@ -82,7 +87,7 @@ def pareto(table: pd.DataFrame, stem: Path) -> list[Path]:
     figure.set_layout_engine("none")
     for ax, members in panels:
         _name_points(ax, members)
-    return _save(figure, stem)
+    return figure
 
 
 def _scale(ax: Axes, table: pd.DataFrame) -> None:
@@ -95,7 +100,7 @@ def _scale(ax: Axes, table: pd.DataFrame) -> None:
     ax.yaxis.set_major_locator(FixedLocator(heights))
     ax.set_yticklabels(names)
 
-    sizes = table["complexity"].dropna()
+    sizes = table["complexity"].dropna() if table["complexity"].notna().any() else pd.Series(10.0)
     low, high = max(1.0, sizes.min() / 1.6), sizes.max() * 2.2
     ax.set_xscale("log")
     ax.set_xlim(low, high)
