@@ -18,6 +18,7 @@ from lee_bench.runs.record import RunKey, RunRecord, Status
 from lee_bench.runs.supervisor import Cell, run_cell
 
 HERE = Path(__file__).parent
+MINE = "LEE_BENCH_TESTED_BY"  # tells this process's cells from those of tests beside it
 X = np.random.default_rng(0).uniform(1, 2, size=(50, 2))
 
 
@@ -27,7 +28,7 @@ def cell(name: str, seconds: float = 1.0, memory_mb: int = 400) -> Cell:
         target=f"hostile:{name}",
         settings={},
         command=sys.executable,
-        environment={**os.environ, "PYTHONPATH": str(HERE)},
+        environment={**os.environ, "PYTHONPATH": str(HERE), MINE: str(os.getpid())},
         task=Task(X, X[:, 0] + X[:, 1], ("x0", "x1")),
         budget=Budget(seconds, 1, memory_mb),
         data={"source": "made here"},
@@ -39,7 +40,8 @@ def leftovers() -> list[psutil.Process]:
     mine = []
     for process in psutil.process_iter():
         try:
-            tagged = supervisor.TAG in process.environ()
+            environment = process.environ()
+            tagged = supervisor.TAG in environment and environment.get(MINE) == str(os.getpid())
             if tagged and process.status() != psutil.STATUS_ZOMBIE:
                 mine.append(process)
         except psutil.Error:
