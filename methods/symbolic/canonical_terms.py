@@ -192,10 +192,10 @@ def print_term(term: Term, signed: bool = True) -> Printed:
     for atom, e in term.factors.items():
         if atom.kind == tok.SQRT:
             inside: Term = atom.argument
-            below = inside.p == 1 and inside.free is None
+            below = abs(inside.p) == 1 and inside.free is None
             if below and all(power < 0 for power in inside.factors.values()):
                 upright = {a: -power for a, power in inside.factors.items()}
-                tokens, values = print_term(Term(inside.q, factors=upright))
+                tokens, values = print_term(Term(inside.p * inside.q, factors=upright))
                 under.append(((tok.SQRT, *tokens), values))
             else:
                 over.append(atom.printed)
