@@ -1,0 +1,230 @@
+"""`lee-bench pareto`, `grade` and `show`, as a user types them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from lee_bench.cli import main
+from lee_bench.runs.record import Status
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch, capsys):
+    """The command line without the second that a process of its own needs to start."""
+
+    def run(*arguments: object) -> SimpleNamespace:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["lee-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return SimpleNamespace(
+            returncode=end.value.code or 0, stdout=printed.out, stderr=printed.err
+        )
+
+    return run
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    """A folder with three methods at two noise levels; one of them always fails."""
+    records = []
+    for noise in (0.0, 0.1):
+        records += [
+            made.ok(method="operon", noise=noise),
+            made.ok("20 - x", method="linear", noise=noise),
+            made.failed(Status.UNAVAILABLE, method="pysr", noise=noise),
+        ]
+    made.store(tmp_path / "results", *records)
+    return tmp_path / "results"
+
+
+def no_traceback(done) -> None:
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_the_users_own_line(lee_bench, results):
+    done = lee_bench("pareto", "results/")
+    assert done.returncode == 0, done.stderr
+    figures = results / "figures"
+    assert (figures / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (figures / "pareto.svg").read_text()
+    for name in ("pareto.png", "pareto.svg", "pareto.csv"):
+        assert f"results/figures/{name}" in done.stderr
+    with (figures / "pareto.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    (operon,) = (r for r in rows if r["label"] == "operon" and r["noise"] == "0.1")
+    assert float(operon["r2_test"]) == 1.0
+    assert (operon["complexity"], operon["front"]) == ("18.0", "True")
+    assert len(list((results / "grades").rglob("*.json"))) == 4
+    assert "strogatz, noise 0.1" in done.stdout
+    assert "● operon" in done.stdout
+    assert "2 cells failed (pysr 2)" in done.stderr
+
+
+def test_json_says_the_same_as_the_table(typed, results, tmp_path):
+    done = typed("pareto", "results", "--json", "--output", "elsewhere")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert [row["label"] for row in answer["rows"]] == 2 * ["linear", "operon", "pysr"]
+    assert answer["rows"][2]["r2_test"] is None
+    assert all((tmp_path / path).is_file() for path in answer["files"])
+    assert not (results / "figures").exists()
+
+
+def test_the_runs_folder_inside_will_do(typed, results):
+    assert typed("pareto", "results/runs").returncode == 0
+    assert (results / "figures" / "pareto.png").exists()
+
+
+def test_a_folder_that_is_not_there_is_wrong_usage(typed):
+    for command in ("pareto", "grade"):
+        done = typed(command, "nowhere")
+        assert done.returncode == 2
+        assert "There is no folder nowhere" in done.stderr
+        no_traceback(done)
+
+
+def test_an_empty_folder_is_said(typed, tmp_path):
+    (tmp_path / "results").mkdir()
+    for command in (("pareto", "results"), ("grade", "results"), ("show", "lv1")):
+        done = typed(*command)
+        assert done.returncode == 1, command
+        assert "No readable record" in done.stderr
+        assert "lee-bench run" in done.stderr
+        no_traceback(done)
+
+
+def test_if_all_failed_the_table_says_so_and_nothing_is_drawn(typed, made, tmp_path):
+    made.store(tmp_path / "results", made.failed(), made.failed(Status.CRASH, seed=860))
+    done = typed("pareto", "results")
+    assert done.returncode == 1
+    assert "no cell has a grade" in done.stderr
+    assert "operon" in done.stdout
+    assert [path.name for path in (tmp_path / "results/figures").iterdir()] == ["pareto.csv"]
+    no_traceback(done)
+
+
+def test_one_method_alone_is_a_front(typed, made, tmp_path):
+    made.store(tmp_path / "results", made.ok())
+    done = typed("pareto", "results")
+    assert done.returncode == 0
+    assert "● operon" in done.stdout
+
+
+def test_unreadable_records_cost_themselves_only(typed, made, results):
+    for seed, text in ((1, "{"), (2, '{"version": 99}'), (3, "")):
+        path = results / "runs" / made.ok(seed=seed).key.path
+        path.write_text(text)
+    done = typed("pareto", "results")
+    assert done.returncode == 0
+    assert "damaged" in done.stderr
+    assert "newer lee-bench" in done.stderr
+    assert "operon" in done.stdout
+    no_traceback(done)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_an_unwritable_folder_is_one_sentence(typed, results):
+    typed("grade", "results")
+    results.chmod(0o500)
+    done = typed("pareto", "results")
+    results.chmod(0o700)
+    assert done.returncode == 1
+    assert "Cannot write" in done.stderr
+    no_traceback(done)
+
+
+def test_a_file_in_place_of_the_output_folder_is_one_sentence(typed, results):
+    (results / "figures").write_text("in the way")
+    done = typed("pareto", "results")
+    assert done.returncode == 1
+    assert "Cannot write" in done.stderr
+    no_traceback(done)
+
+
+def test_grading_again_keeps_grades_unless_forced(typed, results):
+    first = typed("grade", "results")
+    assert first.returncode == 0
+    assert "4 of 6 cells graded; 2 failed and have no formula." in first.stdout
+    paths = sorted((results / "grades").rglob("*.json"))
+    written = [path.stat().st_mtime_ns for path in paths]
+    assert typed("grade", "results").returncode == 0
+    assert [path.stat().st_mtime_ns for path in paths] == written
+    assert typed("grade", "results", "--force").returncode == 0
+    assert all(p.stat().st_mtime_ns > t for p, t in zip(paths, written, strict=True))
+
+
+def test_show_prints_one_cell_in_full(typed, made, results):
+    done = typed("show", "bacres1", "--method", "operon", "--noise", "0")
+    assert done.returncode == 0, done.stderr
+    for fact in (
+        made.truth,
+        "test R²",
+        "15 nodes as written",
+        "symbolic solution",
+        "yes",
+        "candidates (1)",
+        "provenance",
+        "sha256",
+        "300 train, 100 test",
+    ):
+        assert fact in done.stdout
+
+
+def test_show_says_why_a_cell_failed(typed, results):
+    done = typed("show", "strogatz_bacres1", "--method", "pysr", "--noise", "0.1")
+    assert done.returncode == 0
+    assert "unavailable" in done.stdout
+    assert "it was too slow" in done.stdout
+
+
+def test_show_lists_cells_where_several_match(typed, results):
+    done = typed("show", "bacres1")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 7
+    assert "6 cells of strogatz_bacres1 match" in done.stderr
+
+
+def test_show_takes_the_path_of_a_record(typed, results):
+    path = next((results / "runs").rglob("operon/*.json"))
+    done = typed("show", path)
+    assert done.returncode == 0
+    assert "found formula" in done.stdout
+    as_json = typed("show", path, "--json")
+    (cell,) = json.loads(as_json.stdout)
+    assert cell["grade"]["symbolic_solution"] is True
+    assert cell["record"]["key"]["method"] == "operon"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("bacres",), "Did you mean"),
+        (("bacres2",), "No cell with task strogatz_bacres2"),
+        (("bacres1", "--method", "lee"), "There are: linear, operon, pysr"),
+        (("bacres1", "--noise", "0.5"), "There are: 0.0, 0.1"),
+        (("bacres1", "--seed", "5"), "There are: 23654"),
+    ],
+)
+def test_show_offers_what_there_is(typed, results, arguments, words):
+    done = typed("show", *arguments)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
+    no_traceback(done)
+
+
+def test_show_of_a_damaged_record_says_so(typed, results):
+    path = next((results / "runs").rglob("operon/*.json"))
+    path.write_text("{")
+    done = typed("show", path)
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+    no_traceback(done)
