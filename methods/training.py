@@ -1,0 +1,595 @@
+"""The training loop that LEE and GenSR share.
+
+A method says what a batch is, what its loss is and how it is judged (`Objective`); this module
+drives it: makes batches ahead of time, steps the optimiser, survives bad steps and being stopped,
+and shows what goes on.
+
+- **Batches are numbered.** Batch i of a seed is the same on every run, so going on after a stop
+  needs no state of any stream: the counter is enough. Nothing drawn is ever stored.
+- **Shards.** On a processor every step takes one batch a core, each computed by a thread of its
+  own with one kernel thread, and adds the gradients. This beats several threads within each
+  kernel by a third and suffers less from other work on the machine. A GPU takes one shard.
+- **Bad steps.** A loss or gradient that is not finite skips the step and is counted.
+- **Average.** A running average of the weights is what is validated and shipped; the raw weights
+  are what training goes on from.
+- **Checkpoints** are folders that appear whole, by a rename; the last few are kept, and a damaged
+  one is passed over.
+
+Needs torch, safetensors and rich.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import queue
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lee_bench.errors import SetupError, UsageError
+from methods.muon import Muon
+
+Terms = dict[str, Tensor]
+
+
+class Objective(Protocol):
+    """What a method gives the loop.
+
+    Attributes:
+        module: the network in training, on its device.
+        hidden: its weights that Muon is to step: matrices of hidden layers.
+        rows: examples a batch.
+        dtype: precision of matrix products.
+    """
+
+    module: nn.Module
+    hidden: list[nn.Parameter]
+    rows: int
+    dtype: torch.dtype
+
+    def batch(self, index: int) -> Any:
+        """Batch number `index`; depends on nothing else. Called from a background thread."""
+
+    def loss(self, batch: Any, index: int, shard: int) -> tuple[Tensor, Terms]:
+        """The loss to minimise and its terms, scalars all. Called from one thread a shard."""
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Figures on frozen held-out samples, for weights like those of `module`."""
+
+    def save(self, folder: Path, module: nn.Module, facts: Mapping[str, Any]) -> None:
+        """Write weights and configuration for use without this loop."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes:
+        rate, hidden_rate: learning rates at their height, of AdamW and of Muon.
+        warmup: steps over which the rate rises, at every start.
+        cooldown: last share of a sitting's time over which the rate falls to nothing.
+        weight_decay: in units of the rate.
+        betas: of AdamW.
+        clip: largest norm of the gradient.
+        average: steps over which weights are averaged, at most a tenth of those done.
+        shards: batches a step, each in a thread of its own.
+        ahead: batches made ahead of time.
+        checkpoint_seconds, validate_seconds, report_seconds: time between such events.
+        keep: checkpoints kept.
+    """
+
+    rate: float = 2e-3
+    hidden_rate: float = 0.02
+    warmup: int = 200
+    cooldown: float = 0.15
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    average: int = 2000
+    shards: int = 1
+    ahead: int = 6
+    checkpoint_seconds: float = 180.0
+    validate_seconds: float = 600.0
+    report_seconds: float = 20.0
+    keep: int = 3
+
+
+@dataclass
+class Progress:
+    """Counters that a checkpoint carries."""
+
+    step: int = 0
+    batches: int = 0
+    examples: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    validation: dict[str, float] = field(default_factory=dict)
+
+
+class Prefetcher:
+    """Makes numbered items ahead of time in a background thread.
+
+    Args:
+        make: item of a number.
+        start: first number.
+        ahead: items to hold ready.
+    """
+
+    def __init__(self, make: Callable[[int], Any], start: int, ahead: int) -> None:
+        self.waited = 0.0  # seconds that `next` had nothing to give
+        self._queue: queue.Queue = queue.Queue(ahead)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(make, start), daemon=True)
+        self._thread.start()
+
+    def _fill(self, make: Callable[[int], Any], index: int) -> None:
+        torch.set_num_threads(1)
+        while not self._closed.is_set():
+            try:
+                item = (index, make(index), None)
+            except Exception as error:  # handed to the one who asks
+                item = (index, None, error)
+            while not self._closed.is_set():
+                try:
+                    self._queue.put(item, timeout=0.2)
+                    break
+                except queue.Full:
+                    continue
+            index += 1
+
+    def next(self) -> tuple[int, Any]:
+        """The next number and its item; raises what making it raised."""
+        start = time.perf_counter()
+        index, item, error = self._queue.get()
+        self.waited += time.perf_counter() - start
+        if error is not None:
+            raise error
+        return index, item
+
+    def close(self) -> None:
+        """Stop making items."""
+        self._closed.set()
+        self._thread.join()
+
+
+class Trainer:
+    """Runs an objective for some time.
+
+    Args:
+        objective: what to train.
+        folder: where checkpoints, the log and the finished model go.
+        settings: how.
+        facts: what the model card should say about the data and the machine.
+        show: receives each report: a dict of plain numbers and texts.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        folder: Path,
+        settings: Settings,
+        facts: Mapping[str, Any],
+        show: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.objective, self.folder, self.settings = objective, folder, settings
+        self.facts, self.show = dict(facts), show
+        self.progress = Progress()
+        self.module = objective.module
+        self.average = copy.deepcopy(self.module).requires_grad_(False)
+        self.parameters = dict(self.module.named_parameters())
+        device = next(iter(self.parameters.values())).device
+        hidden = {id(p) for p in objective.hidden}
+        others = [p for p in self.parameters.values() if id(p) not in hidden]
+        decay = settings.weight_decay
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, settings.rate, settings.betas, weight_decay=decay, fused=True)
+        ]
+        if objective.hidden:
+            self.optimizers.append(
+                Muon(
+                    objective.hidden,
+                    settings.hidden_rate,
+                    weight_decay=decay,
+                    dtype=objective.dtype,
+                )
+            )
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["height"] = group["lr"]
+        self._shards = ThreadPoolExecutor(settings.shards)
+        self._stop = False
+        self._device = device
+
+    # -- one step ---------------------------------------------------------------------------
+
+    def _gradients(self, shard: int, index: int, batch: Any) -> tuple[list[Tensor | None], Terms]:
+        if self.settings.shards > 1:
+            torch.set_num_threads(1)
+        loss, terms = self.objective.loss(batch, index, shard)
+        gradients = torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
+        return list(gradients), {"loss": loss.detach()} | {k: v.detach() for k, v in terms.items()}
+
+    def step(self, batches: list[tuple[int, Any]], rate: float) -> Terms | None:
+        """One update from one batch a shard; None where it was skipped.
+
+        Args:
+            batches: their numbers and they.
+            rate: share of the learning rates' height.
+        """
+        jobs = [(shard, index, batch) for shard, (index, batch) in enumerate(batches)]
+        if len(jobs) == 1:
+            results = [self._gradients(*jobs[0])]
+        else:
+            results = list(self._shards.map(lambda job: self._gradients(*job), jobs))
+        for i, parameter in enumerate(self.parameters.values()):
+            parts = [gradients[i] for gradients, _ in results if gradients[i] is not None]
+            parameter.grad = sum(parts[1:], parts[0]) / len(results) if parts else None
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
+        terms = {
+            k: torch.stack([terms[k] for _, terms in results]).mean() for k in results[0][1]
+        } | {"gradient": norm}
+        progress = self.progress
+        progress.batches += len(results)
+        progress.examples += len(results) * self.objective.rows
+        if not (norm + terms["loss"]).isfinite():
+            progress.skipped += 1
+            return None
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["height"]
+            optimizer.step()
+        progress.step += 1
+        keep = 1 / min(self.settings.average, 10 + progress.step / 10)
+        ours, theirs = list(self.average.parameters()), list(self.parameters.values())
+        torch._foreach_lerp_(ours, [p.detach() for p in theirs], keep)
+        return terms
+
+    # -- the loop ---------------------------------------------------------------------------
+
+    def run(self, minutes: float) -> Progress:
+        """Train for so many minutes, or until SIGTERM or SIGINT; either ends in a checkpoint."""
+        settings, progress = self.settings, self.progress
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = Prefetcher(self.objective.batch, progress.batches, settings.ahead)
+        peak = matmul_rate(self._device, self.objective.dtype, settings.shards)
+        window = Window(self._cost(), peak)
+        begun, before, first = time.monotonic(), progress.seconds, progress.step
+        due = {
+            "report": settings.report_seconds,
+            "checkpoint": settings.checkpoint_seconds,
+            "validate": settings.validate_seconds,
+        }
+        with _stopping(self):
+            try:
+                while True:
+                    elapsed = time.monotonic() - begun
+                    if self._stop or elapsed >= minutes * 60:
+                        break
+                    rate = self._rate(progress.step - first, elapsed / (minutes * 60))
+                    terms = self.step([data.next() for _ in range(settings.shards)], rate)
+                    window.add(terms, settings.shards * self.objective.rows)
+                    elapsed = time.monotonic() - begun
+                    progress.seconds = before + elapsed
+                    if elapsed >= due["validate"]:
+                        progress.validation = self.objective.validate(self.average)
+                        self._log({"step": progress.step, "validation": progress.validation})
+                        due["validate"] = time.monotonic() - begun + settings.validate_seconds
+                        window.restart(data.waited)
+                    if elapsed >= due["report"]:
+                        self._report(window, data, rate, minutes * 60 - elapsed)
+                        due["report"] = elapsed + settings.report_seconds
+                    if elapsed >= due["checkpoint"]:
+                        self.save()
+                        due["checkpoint"] = elapsed + settings.checkpoint_seconds
+            finally:
+                data.close()
+            progress.seconds = before + time.monotonic() - begun
+            progress.validation = self.objective.validate(self.average)
+            self._log({"step": progress.step, "validation": progress.validation})
+            self.save()
+        return progress
+
+    def stop(self) -> None:
+        """Finish the step under way, write a checkpoint and return from `run`."""
+        self._stop = True
+
+    def _cost(self) -> float:
+        """Floating-point operations of matrix products that one example takes."""
+        with FlopCounterMode(display=False) as counter:
+            self._gradients(0, 0, self.objective.batch(0))
+        return counter.get_total_flops() / self.objective.rows
+
+    def _rate(self, steps: int, share: float) -> float:
+        settings = self.settings
+        rise = min(1.0, (steps + 1) / settings.warmup)
+        fall = 1.0 if settings.cooldown <= 0 else min(1.0, (1 - share) / settings.cooldown)
+        return rise * max(fall, 0.01)
+
+    def _report(self, window: Window, data: Prefetcher, rate: float, left: float) -> None:
+        report = window.report(data.waited) | {
+            "step": self.progress.step,
+            "examples": self.progress.examples,
+            "skipped": self.progress.skipped,
+            "rate": rate,
+            "minutes": self.progress.seconds / 60,
+            "left": left / 60,
+        }
+        self._log(report)
+        self.show(report | {"validation": self.progress.validation})
+        window.restart(data.waited)
+
+    def _log(self, entry: Mapping[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    # -- checkpoints --------------------------------------------------------------------------
+
+    def save(self) -> Path:
+        """Write a checkpoint and the model as it would ship; drop the oldest checkpoints."""
+        moments = {
+            f"{name}:{key}": tensor
+            for name, p in self.parameters.items()
+            for optimizer in self.optimizers
+            for key, tensor in optimizer.state.get(p, {}).items()
+        }
+        facts = self.facts | asdict(self.progress)
+
+        def write(folder: Path) -> None:
+            save_file(_contiguous(self.module.state_dict()), folder / "weights.safetensors")
+            save_file(_contiguous(self.average.state_dict()), folder / "average.safetensors")
+            save_file(_contiguous(moments), folder / "optimizer.safetensors")
+            (folder / "state.json").write_text(json.dumps(asdict(self.progress), indent=1))
+
+        target = self.folder / f"step-{self.progress.step:09d}"
+        write_folder(target, write)
+        write_folder(
+            self.folder / "model", lambda path: self.objective.save(path, self.average, facts)
+        )
+        for old in self.checkpoints()[self.settings.keep :]:
+            shutil.rmtree(old)
+        return target
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoint folders, newest first."""
+        return sorted(self.folder.glob("step-*"), reverse=True)
+
+    def resume(self) -> bool:
+        """Go on from the newest sound checkpoint of the folder.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            SetupError: there are checkpoints, but none can be read.
+        """
+        found = self.checkpoints()
+        reasons = []
+        for folder in found:
+            try:
+                self._load(folder)
+                return True
+            except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
+                reasons.append(f"{folder.name}: {str(error).splitlines()[0]}")
+                self.show({"note": f"{folder.name} cannot be read, trying the one before it"})
+        if found:
+            raise SetupError(
+                f"No checkpoint in {self.folder} can be read ({'; '.join(reasons)}).",
+                "Move the folder away to start anew, or train the size it was made with.",
+            )
+        return False
+
+    def _load(self, folder: Path) -> None:
+        # Everything is read before anything is changed: a damaged file leaves no half state.
+        weights = load_file(folder / "weights.safetensors")
+        average = load_file(folder / "average.safetensors")
+        moments = load_file(folder / "optimizer.safetensors")
+        progress = Progress(**json.loads((folder / "state.json").read_text()))
+        self.module.load_state_dict(weights, strict=True)
+        self.average.load_state_dict(average, strict=True)
+        owner = {
+            p: optimizer
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            for p in group["params"]
+        }
+        for key, tensor in moments.items():
+            name, _, kind = key.rpartition(":")
+            p = self.parameters[name]
+            owner[p].state[p][kind] = tensor.to(p.device)
+        self.progress = progress
+
+
+class Window:
+    """Means of loss terms and speeds since the last report.
+
+    Args:
+        cost: floating-point operations of an example.
+        peak: of the device, a second.
+    """
+
+    def __init__(self, cost: float, peak: float) -> None:
+        self._cost, self._peak = cost, peak
+        self.restart(0.0)
+
+    def restart(self, waited: float) -> None:
+        """Begin anew; `waited` is the data's counter by now."""
+        self._since, self._waited = time.perf_counter(), waited
+        self._terms: dict[str, list[Tensor]] = {}
+        self._examples = 0
+
+    def add(self, terms: Terms | None, examples: int) -> None:
+        """Note one step."""
+        self._examples += examples
+        for name, value in (terms or {}).items():
+            self._terms.setdefault(name, []).append(value)
+
+    def report(self, waited: float) -> dict[str, Any]:
+        """Means, examples a second, and shares: of time spent waiting, of the device's peak."""
+        seconds = time.perf_counter() - self._since
+        return {
+            "terms": {k: float(torch.stack(v).mean()) for k, v in self._terms.items()},
+            "speed": self._examples / seconds,
+            "mfu": self._examples / seconds * self._cost / self._peak,
+            "waiting": (waited - self._waited) / seconds,
+        }
+
+
+@contextmanager
+def _stopping(trainer: Trainer) -> Iterator[None]:
+    """SIGTERM and SIGINT end the loop in good order; a second SIGINT ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number, _frame) -> None:
+        trainer.stop()
+        signal.signal(number, previous[number])
+
+    previous = {n: signal.signal(n, handle) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def write_folder(target: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new folder, then put it in place of `target` in one move."""
+    fresh, old = (target.with_name(f".{kind}-{target.name}") for kind in ("new", "old"))
+    for left in (fresh, old):
+        shutil.rmtree(left, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    write(fresh)
+    for file in fresh.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+# -- devices --------------------------------------------------------------------------------
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` (a GPU if there is one), or a device's name.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"No device is called '{name}'.", "Use auto, cpu or cuda.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("There is no CUDA device here.", "Use --device cpu.")
+    return device
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes in it, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    flags = Path("/proc/cpuinfo")
+    has = flags.exists() and "bf16" in flags.read_text()
+    return torch.bfloat16 if has else torch.float32
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
+    """This device's own best rate in large matrix products, FLOP/s, measured in half a second.
+
+    On a processor `threads` products run side by side, as shards do.
+    """
+    n = 512 if device.type == "cpu" else 8192
+    a = torch.randn(n, n, device=device).to(dtype)
+
+    def once(_: int = 0) -> None:
+        if device.type == "cpu":
+            torch.set_num_threads(1)
+        for _ in range(4):
+            a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    best = math.inf
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(6):
+            start = time.perf_counter()
+            list(pool.map(once, range(threads)))
+            best = min(best, time.perf_counter() - start)
+    return threads * 4 * 2 * n**3 / best
+
+
+# -- showing --------------------------------------------------------------------------------
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show reports: a live table on a terminal, a line each elsewhere; all on stderr."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda report: console.print(_line(report), soft_wrap=True)
+        return
+    with Live(console=console, auto_refresh=False) as live:
+
+        def show(report: dict[str, Any]) -> None:
+            if "note" in report:
+                live.console.print(report["note"])
+            else:
+                live.update(_table(report), refresh=True)
+
+        yield show
+
+
+def _line(report: Mapping[str, Any]) -> str:
+    if "note" in report:
+        return report["note"]
+    return "  ".join(f"{name} {value}" for name, value in _cells(report))
+
+
+def _table(report: Mapping[str, Any]) -> Table:
+    table = Table(show_header=False, box=None)
+    for name, value in _cells(report):
+        table.add_row(name, value)
+    return table
+
+
+def _cells(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "minute", f"{report['minutes']:.1f} ({report['left']:.1f} left)"
+    yield "step", f"{report['step']:,}"
+    yield "examples", f"{report['examples']:,}"
+    yield "examples/s", f"{report['speed']:.0f}"
+    yield "waiting", f"{report['waiting']:.1%}"
+    yield "MFU", f"{report['mfu']:.1%}"
+    yield "skipped", f"{report['skipped']}"
+    yield "rate", f"{report['rate']:.2g}"
+    for name, value in report["terms"].items():
+        yield name, f"{value:.4f}"
+    for name, value in report["validation"].items():
+        yield f"held-out {name}", f"{value:.4f}"
