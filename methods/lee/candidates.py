@@ -1,0 +1,110 @@
+"""Candidates to train on: wrong versions of true expressions, with constants fitted to the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from methods.symbolic import constants, programs
+from methods.symbolic import vocabulary as tok
+from methods.symbolic.sampler import Batch
+
+# A wrong candidate deserves little: two descents from the best of a few starts.
+EFFORT = constants.Effort(starts=2, candidates=16, screen=64, max_steps=20)
+
+_LEAVES = np.flatnonzero(tok.IS_LEAF)
+_UNARIES = np.flatnonzero(tok.IS_UNARY)
+_BINARIES = np.flatnonzero(tok.IS_BINARY)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Expressions as the encoder reads them beside data.
+
+    Attributes:
+        tokens: int64 (B, L), prefix, padded.
+        constants: float32 (B, K).
+        prediction: float32 (B, N), their values at the points; NaN or infinite where undefined.
+    """
+
+    tokens: Tensor
+    constants: Tensor
+    prediction: Tensor
+
+    def __getitem__(self, rows) -> Candidates:
+        return Candidates(self.tokens[rows], self.constants[rows], self.prediction[rows])
+
+
+def mutate(tokens: np.ndarray, variables: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change each expression a little or much, keeping it valid.
+
+    Half of the rows have single tokens exchanged for others with as many arguments, half have one
+    subtree replaced by a subtree of another row; a quarter gets both. A row may come out as it was.
+
+    Args:
+        tokens: valid prefix rows, int64 (B, L).
+        variables: int64 (B,), variables that may occur in each row.
+
+    Returns:
+        int64 (B, L).
+    """
+    kind = rng.random(len(tokens))
+    grafted = np.where((kind < 0.625)[:, None], _graft(tokens, rng), tokens)
+    changed = np.where((kind > 0.375)[:, None], _exchange(grafted, variables, rng), grafted)
+    # A donor's variables may not exist here.
+    index = changed - tok.FIRST_VARIABLE
+    return np.where(
+        tok.IS_VARIABLE[changed], tok.FIRST_VARIABLE + index % variables[:, None], changed
+    )
+
+
+def _exchange(tokens: np.ndarray, variables: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    length = tok.lengths(tokens)[:, None]
+    chosen = rng.random(tokens.shape) < 1 / length
+    at_least = (rng.random(length.shape) * length).astype(np.int64)
+    np.put_along_axis(chosen, at_least, True, 1)
+    leaf = rng.choice(_LEAVES, tokens.shape)
+    # Half of the leaves are variables of the row, whose number is seldom ten.
+    variable = tok.FIRST_VARIABLE + (rng.random(tokens.shape) * variables[:, None]).astype(np.int64)
+    leaf = np.where(rng.random(tokens.shape) < 0.5, variable, leaf)
+    other = np.choose(
+        tok.ARITY[tokens].clip(0),
+        [leaf, rng.choice(_UNARIES, tokens.shape), rng.choice(_BINARIES, tokens.shape)],
+    )
+    return np.where(chosen & (tokens != tok.PAD), other, tokens)
+
+
+def _graft(tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    rows, length = np.arange(len(tokens)), tok.lengths(tokens)
+    sizes = tok.subtree_sizes(tokens)
+    donors = rng.permutation(len(tokens))
+    i = (rng.random(len(tokens)) * length).astype(np.int64)
+    j = (rng.random(len(tokens)) * length[donors]).astype(np.int64)
+    removed, added = sizes[rows, i], sizes[donors, j]
+    fits = length - removed + added <= tokens.shape[1]
+    at = np.arange(tokens.shape[1])
+    i, j, removed, added = (v[:, None] for v in (i, j, removed, added))
+    own = np.take_along_axis(tokens, np.where(at < i, at, at - added + removed).clip(0, at[-1]), 1)
+    own[(at >= i) & (at - added + removed > at[-1])] = tok.PAD
+    given = np.take_along_axis(tokens[donors], (at - i + j).clip(0, at[-1]), 1)
+    result = np.where((at >= i) & (at < i + added), given, own)
+    return np.where(fits[:, None], result, tokens)
+
+
+def fitted(tokens: Tensor, functions: Batch, seed: int) -> Candidates:
+    """Fit the constants of one expression for each function to its noisy points.
+
+    Args:
+        tokens: valid prefix rows, int64 (B, L).
+        functions: B of them.
+        seed: of the fit's starts.
+    """
+    X, y = functions.X, functions.y
+    if X.device.type == "cpu":
+        X, y = X.double(), y.double()
+    fit = constants.fit(tokens, X, y, effort=EFFORT, seed=seed, threads=1)
+    found = fit.constants.to(X)
+    prediction = programs.evaluate(tokens, X, found, threads=1)
+    return Candidates(tokens, found.float(), prediction.float())

@@ -1,0 +1,288 @@
+"""What LEE is asked in training: batches, readings of functions, and losses.
+
+Each function of a batch is read in one or two ways, from bags of points drawn anew each time:
+
+- from data alone (the first estimate);
+- with a candidate: the truth itself, a mutation of it, or what the network wrote when it read that
+  function one step earlier, constants fitted, as inference will feed it back.
+
+Asked of each reading are the true expression (cross-entropy over legal tokens), y without noise at
+points that were in no bag (Huber loss, in units of the bag's spread), and that two readings of one
+function lie close. Noise on z before decoding keeps its neighbourhood meaningful.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.lee import checkpoint, features
+from methods.lee.candidates import Candidates, fitted, mutate
+from methods.lee.functions import NumberedFunctions
+from methods.lee.model import LEE, Block
+from methods.symbolic import vocabulary as tok
+from methods.symbolic.sampler import Batch as Functions
+from methods.symbolic.sampler import SamplerConfig
+from methods.training import fast_dtype
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What the network is asked in training.
+
+    Attributes:
+        rows: functions drawn for a batch.
+        alone: share of them read from data alone.
+        truth: share read with the truth as candidate; the others are read with a mutation.
+        twice: share read both ways.
+        own: readings of a batch before, with the network's own decode; as a share of `rows`.
+        points: points drawn for a function, of which a bag holds some.
+        queries: further points for the evaluation loss.
+        bags: sizes of bags; one is drawn for each kind of reading in a batch.
+        evaluation, closeness: weights of these losses; cross-entropy has weight 1.
+        z_noise: largest standard deviation of the noise on z, whose entries have size 1.
+        seed: of data and noise.
+    """
+
+    rows: int = 192
+    alone: float = 0.5
+    truth: float = 0.1
+    twice: float = 0.2
+    own: float = 0.0
+    points: int = 64
+    queries: int = 12
+    bags: tuple[int, ...] = (16, 24, 32, 48)
+    evaluation: float = 0.5
+    closeness: float = 0.1
+    z_noise: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.twice <= self.alone <= 1:
+            raise ValueError("functions read twice are among those read from data alone")
+        if max(self.bags) > self.points:
+            raise ValueError(f"{self.points} points are too few for a bag of {max(self.bags)}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Functions, and candidates for the last of them.
+
+    Attributes:
+        functions: all functions; the first `alone` are read from data alone.
+        candidates: for the rows from `first` on, of which those before `alone` are read twice.
+    """
+
+    functions: Functions
+    candidates: Candidates
+    alone: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Some functions as the encoder read them, each from one bag."""
+
+    functions: Functions
+    scales: features.Scales
+    z: Tensor
+
+    def __getitem__(self, rows) -> Reading:
+        return Reading(self.functions[rows], self.scales[rows], self.z[rows])
+
+    @classmethod
+    def join(cls, readings: Sequence[Reading]) -> Reading:
+        """All rows of some readings."""
+        return cls(
+            Functions.join([r.functions for r in readings]),
+            features.Scales.join([r.scales for r in readings]),
+            torch.cat([r.z for r in readings]),
+        )
+
+
+def read(
+    module: LEE, functions: Functions, bag: Tensor, candidates: Candidates | None = None
+) -> Reading:
+    """Encode functions from the points of a bag (indices), with candidates if there are any."""
+    X, y = functions.X[:, bag], functions.y[:, bag]
+    scales = features.Scales.of(X, y)
+    if candidates is None:
+        points = features.point(X, y, functions.variables, scales)
+        return Reading(functions, scales, module.encoder(points))
+    prediction = candidates.prediction[:, bag]
+    points = features.point(X, y, functions.variables, scales, prediction)
+    tokens = candidates.tokens[:, : longest(candidates.tokens)]
+    return Reading(functions, scales, module.encoder(points, tokens, candidates.constants))
+
+
+def cross_entropy(module: LEE, reading: Reading) -> tuple[Tensor, Tensor, Tensor]:
+    """How well the expression decoder writes the truth.
+
+    Returns:
+        Summed cross-entropy in nats, tokens that were likeliest, and tokens; each (B,).
+    """
+    sums = torch.zeros(3, len(reading.z), device=reading.z.device)
+    length = (reading.functions.tokens != tok.PAD).sum(1)
+    # Rows of like length together, so that few positions are padding.
+    for rows in length.argsort().chunk(3):
+        tokens = reading.functions.tokens[rows, : length[rows[-1]]]
+        logits = module.expression(reading.z[rows], tokens, reading.functions.variables[rows])
+        used = tokens != tok.PAD
+        nats = functional.cross_entropy(
+            logits.transpose(1, 2), tokens, ignore_index=tok.PAD, reduction="none"
+        )
+        right = (logits.argmax(-1) == tokens) & used
+        sums[:, rows] = torch.stack([nats.sum(1), right.sum(1), used.sum(1)])
+    return tuple(sums)
+
+
+def evaluation_error(module: LEE, reading: Reading) -> Tensor:
+    """Differences (B, Q) of g_eval from the clean target, in units of the bag's spread."""
+    functions, scales = reading.functions, reading.scales
+    x = features.query(functions.X_query, functions.variables, scales)
+    target = features.placed(functions.y_query, scales.y_mean, scales.y_scale)
+    return module.evaluation(reading.z, x) - target
+
+
+def longest(tokens: Tensor) -> int:
+    """Tokens of the longest row."""
+    return int((tokens != tok.PAD).sum(1).max())
+
+
+class Objective:
+    """LEE as `methods.training` sees it.
+
+    Args:
+        model: the network to train.
+        task: what is asked.
+        device: where to train.
+    """
+
+    def __init__(self, model: LEE, task: TaskConfig, device: torch.device) -> None:
+        self.task, self.device = task, device
+        self.dtype = fast_dtype(device)
+        self.module = model.to(device)
+        blocks = (m for m in self.module.modules() if isinstance(m, Block))
+        self.hidden = [p for block in blocks for p in block.parameters() if p.ndim == 2]
+        self.rows = task.rows + self._own_rows
+        self.functions = NumberedFunctions(task.rows, self.sampler, task.seed, device)
+        self._carried: dict[int, tuple[Functions, Candidates, Tensor]] = {}
+
+    @property
+    def _own_rows(self) -> int:
+        return int(self.task.own * self.task.rows)
+
+    @property
+    def sampler(self) -> SamplerConfig:
+        """What functions are drawn."""
+        return SamplerConfig(
+            max_length=self.module.config.max_length,
+            points=self.task.points,
+            query_points=self.task.queries,
+        )
+
+    def computing(self):
+        """Context in which products are computed in the device's fast precision."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def batch(self, index: int) -> Batch:
+        """Functions number `index`, and candidates that need no network."""
+        task = self.task
+        functions = self.functions[index]
+        alone = int(task.alone * task.rows)
+        first = alone - int(task.twice * task.rows)
+        truth = int(task.truth * task.rows)
+        rows = functions[first:]
+        mutants = self.mutants(rows, index)
+        # Rows are in no order, but those read twice come first; the truth is spread over all.
+        right = torch.linspace(0, len(mutants) - 1, truth, device=self.device).long()
+        mutants[right] = rows.tokens[right]
+        return Batch(functions, fitted(mutants, rows, seed=index), alone, first)
+
+    def mutants(self, functions: Functions, seed: int) -> Tensor:
+        """Wrong versions of functions, int64 (B, L)."""
+        rng = np.random.default_rng([self.task.seed, seed])
+        tokens, variables = functions.tokens.cpu().numpy(), functions.variables.cpu().numpy()
+        return torch.from_numpy(mutate(tokens, variables, rng)).to(self.device)
+
+    def loss(self, batch: Batch, index: int, shard: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and its terms: cross-entropy by kind of reading, g_eval, closeness."""
+        task, module = self.task, self.module
+        generator = torch.Generator(self.device).manual_seed(task.seed * 1_000_003 + index)
+        with self.computing():
+            alone = read(module, batch.functions[: batch.alone], self._bag(generator))
+            given = read(
+                module, batch.functions[batch.first :], self._bag(generator), batch.candidates
+            )
+            readings = {"none": alone, "mutant": given}
+            pairs = [(alone.z[batch.first :], given.z[: batch.alone - batch.first])]
+            if shard in self._carried:
+                functions, candidates, before = self._carried[shard]
+                own = read(module, functions, self._bag(generator), candidates)
+                readings["own"] = own
+                pairs.append((before, own.z))
+            terms = self._ask(Reading.join(list(readings.values())), generator)
+            cross, count = terms.pop("cross"), terms.pop("count")
+            loss = cross.sum() / count.sum()
+            sizes = [len(r.z) for r in readings.values()]
+            for kind, nats, tokens in zip(
+                readings, cross.split(sizes), count.split(sizes), strict=True
+            ):
+                terms[kind] = nats.sum() / tokens.sum()
+            terms["close"] = torch.cat([(a - b).square().mean((1, 2)) for a, b in pairs]).mean()
+            loss = loss + task.evaluation * terms["g_eval"] + task.closeness * terms["close"]
+            if self._own_rows:
+                self._carried[shard] = self._carry(readings, index, generator)
+        return loss, terms
+
+    def _bag(self, generator: torch.Generator) -> Tensor:
+        draw = {"generator": generator, "device": self.device}
+        size = self.task.bags[int(torch.randint(len(self.task.bags), (1,), **draw))]
+        return torch.randperm(self.task.points, **draw)[:size]
+
+    def _ask(self, reading: Reading, generator: torch.Generator) -> dict[str, Tensor]:
+        z = reading.z
+        draw = {"generator": generator, "device": z.device}
+        spread = self.task.z_noise * torch.rand((len(z), 1, 1), **draw)
+        noisy = Reading(
+            reading.functions, reading.scales, z + spread * torch.randn(z.shape, **draw)
+        )
+        cross, _, count = cross_entropy(self.module, noisy)
+        error = evaluation_error(self.module, noisy)
+        g_eval = functional.smooth_l1_loss(error, torch.zeros_like(error))
+        return {"cross": cross, "count": count, "g_eval": g_eval}
+
+    @torch.no_grad()
+    def _carry(
+        self, readings: Mapping[str, Reading], index: int, generator: torch.Generator
+    ) -> tuple[Functions, Candidates, Tensor]:
+        """Decode some of this step's readings, to be read again in the next step.
+
+        Half come from first estimates and half from readings that had a decode of their own, so
+        candidates of every round of refinement occur.
+        """
+        sources = [readings[kind] for kind in ("none", "own") if kind in readings]
+        share = math.ceil(self._own_rows / len(sources))
+        draw = {"generator": generator, "device": self.device}
+        taken = Reading.join([r[torch.randperm(len(r.z), **draw)[:share]] for r in sources])
+        z = taken.z.detach()
+        tokens, _ = self.module.expression.sample(z, taken.functions.variables, generator=generator)
+        return taken.functions, fitted(tokens, taken.functions, seed=index), z
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Figures on frozen held-out samples; see `methods.lee.validation`."""
+        from methods.lee.validation import validate
+
+        return validate(module, self)
+
+    def save(self, folder: Path, module: nn.Module, facts: Mapping[str, Any]) -> None:
+        """Write the model as it would ship."""
+        checkpoint.save(folder, module, self.module.config, facts)

@@ -1,0 +1,73 @@
+"""How good a model is, on held-out samples of the sampler that are the same for ever.
+
+Reported for each way of reading (`none`: data alone; `truth`, `mutant`, `own`: with that candidate)
+are the cross-entropy (nats a token) and the share of tokens that are likeliest under the model;
+then the error of g_eval and the share of functions whose exact target is among some samples.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from methods.lee.candidates import fitted
+from methods.lee.functions import NumberedFunctions
+from methods.lee.model import LEE
+from methods.symbolic.sampler import Batch
+
+if TYPE_CHECKING:
+    from methods.lee.objective import Objective
+
+SEED = 20_251_121  # of the held-out samples; seeds of training are small numbers
+FUNCTIONS = 512
+SAMPLED = 192  # functions, of these, that are decoded many times
+SAMPLES = 32  # decodes of each
+
+
+@torch.no_grad()
+def validate(module: LEE, objective: Objective) -> dict[str, float]:
+    """Measure weights like those of `objective.module` on the held-out functions.
+
+    Returns:
+        `none`, `truth`, `mutant`, `own`: cross-entropy a token. `<kind> accuracy`: share of tokens
+        predicted right. `g_eval`: median over functions of the root mean square error at unseen
+        points, in units of the spread of y. `recovered`: share of functions whose exact tokens are
+        among the samples from the first estimate.
+    """
+    from methods.lee.objective import cross_entropy, evaluation_error, read
+
+    device = objective.device
+    functions = NumberedFunctions(FUNCTIONS, objective.sampler, SEED, device)[0]
+    generator = torch.Generator(device).manual_seed(SEED)
+    half = objective.task.points // 2
+    bags = torch.arange(half, device=device), torch.arange(half, 2 * half, device=device)
+    figures: dict[str, float] = {}
+    with objective.computing():
+        first = read(module, functions, bags[0])
+        own, _ = module.expression.sample(first.z, functions.variables, generator=generator)
+        candidates = {
+            "truth": functions.tokens,
+            "mutant": objective.mutants(functions, SEED),
+            "own": own,
+        }
+        readings = {"none": first}
+        for kind, tokens in candidates.items():
+            given = fitted(tokens, functions, seed=SEED)
+            readings[kind] = read(module, functions, bags[1], given)
+        for kind, reading in readings.items():
+            nats, right, count = (v.sum() for v in cross_entropy(module, reading))
+            figures[kind] = float(nats / count)
+            figures[f"{kind} accuracy"] = float(right / count)
+        figures["g_eval"] = float(evaluation_error(module, first).square().mean(1).sqrt().median())
+        figures["recovered"] = _recovered(module, functions[:SAMPLED], first.z, generator)
+    return figures
+
+
+def _recovered(module: LEE, functions: Batch, z: torch.Tensor, generator: torch.Generator) -> float:
+    z = z[: len(functions)].repeat_interleave(SAMPLES, 0)
+    variables = functions.variables.repeat_interleave(SAMPLES)
+    tokens, _ = module.expression.sample(z, variables, generator=generator)
+    targets = functions.tokens.repeat_interleave(SAMPLES, 0)
+    hits = (tokens == targets).all(1).view(-1, SAMPLES).any(1)
+    return float(hits.float().mean())
