@@ -241,7 +241,8 @@ def _surely_varies(expr: sympy.Expr) -> bool:
         [rng.uniform(low, 4.0, size=(_POINTS, max(1, len(names)))) for low in (0.1, -4.0)]
     )
     values = np.array([term.evaluate(X[:, : len(names)], names) for term in terms])
-    total, scale = values.sum(axis=0), np.abs(values).sum(axis=0)
+    with np.errstate(all="ignore"):
+        total, scale = values.sum(axis=0), np.abs(values).sum(axis=0)
     defined = np.isfinite(scale)
     if defined.sum() < _POINTS // 4:
         return False
