@@ -1,3 +1,3 @@
-"""lee-bench: symbolic-regression benchmarking on the same data, the same clock and the same grader."""
+"""lee-bench: symbolic regression measured on the same data, the same clock, the same grader."""
 
 __version__ = "0.1.0"

@@ -13,6 +13,7 @@ from lee_bench.cli.pareto import pareto
 from lee_bench.cli.run import run
 from lee_bench.cli.show import show
 from lee_bench.cli.tasks import tasks
+from lee_bench.cli.train import train
 
 app = typer.Typer(
     name="lee-bench",
@@ -47,4 +48,5 @@ app.command()(pareto)
 app.command()(show)
 app.command()(grade)
 app.command()(tasks)
+app.command()(train)
 app.add_typer(methods_app, name="methods")

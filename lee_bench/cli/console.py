@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.markup import escape
 
 from lee_bench.errors import LeeBenchError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=False)
 """Answers: tables, formulas, JSON."""
@@ -22,6 +27,13 @@ STATUS_STYLE = {
     "unavailable": "dim",
 }
 """One colour a status, everywhere."""
+
+
+def print_table(table: Table) -> None:
+    """Fit to the terminal; where there is none, keep a row on one line for grep and friends."""
+    if not out.is_terminal:
+        out.width = 1000
+    out.print(table)
 
 
 def note(text: str) -> None:

@@ -154,15 +154,6 @@ def summary_table(table: pd.DataFrame) -> Table:
     return view
 
 
-def print_table(table: Table) -> None:
-    """Fit to the terminal; where there is none, keep a row on one line for grep and friends."""
-    from lee_bench.cli import console
-
-    if not console.out.is_terminal:
-        console.out.width = 1000
-    console.out.print(table)
-
-
 def summary_notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know, as sentences."""
     notes = [

@@ -52,7 +52,7 @@ def pareto(
     if json_output:
         typer.echo(json.dumps(_as_json(table, files), indent=1))
     else:
-        graded.print_table(graded.summary_table(table))
+        console.print_table(graded.summary_table(table))
         for text in graded.summary_notes(table):
             console.note(text)
     for path in files:

@@ -323,7 +323,7 @@ def _print_plan(
     for group, count in Counter((key.suite, key.noise, key.method) for key in keys).items():
         name, level, method = group
         table.add_row(name, f"{level:g}", method, str(count), str(left[group]))
-    console.out.print(table)
+    console.print_table(table)
     console.out.print(
         f"{len(todo)} cells to measure, {jobs} at once: at most about {_duration(worst)}."
     )
@@ -404,7 +404,7 @@ def _conclude(
     if json_output:
         typer.echo(table.to_json(orient="records", indent=1))  # NaN becomes null
     else:
-        console.out.print(graded.summary_table(table))
+        console.print_table(graded.summary_table(table))
         for text in graded.summary_notes(table):
             console.note(text)
         console.note(f"Next: lee-bench pareto {store.root}")

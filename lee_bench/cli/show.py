@@ -124,7 +124,7 @@ def _print_list(cells: list[Cell]) -> None:
             str(grade.complexity) if grade else "-",
             escape(record.formula or record.reason),
         )
-    graded.print_table(table)
+    console.print_table(table)
     console.note(
         f"{len(cells)} cells of {cells[0].record.key.task} match; --method, --noise, --seed, "
         "--suite or the path of a record choose one."
@@ -135,7 +135,7 @@ def _print_cell(cell: Cell, store: Store) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from lee_bench.cli import console, graded
+    from lee_bench.cli import console
     from lee_bench.errors import UsageError
     from lee_bench.tasks.catalog import find
 
@@ -197,7 +197,7 @@ def _print_cell(cell: Cell, store: Store) -> None:
     line("machine", ", ".join(f"{k} {v}" for k, v in record.machine.items()))
     line("details", ", ".join(f"{k} {v}" for k, v in record.details.items()))
     line("started", record.started)
-    graded.print_table(view)
+    console.print_table(view)
     if record.stderr:
         console.out.print("\n[bold]end of stderr[/]")
         console.out.print(record.stderr, markup=False)

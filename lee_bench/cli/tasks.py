@@ -14,8 +14,6 @@ from lee_bench.cli import options
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rich.table import Table
-
     from lee_bench.tasks.catalog import TaskInfo
 
 
@@ -89,7 +87,7 @@ def _print_overview(listed: dict[str, tuple[TaskInfo, ...]], states: States) -> 
             _tally("known" if task.truth else "unknown" for task in members),
             _tally(states[task][0] for task in members),
         )
-    _print(table)
+    console.print_table(table)
     for name in listed:
         console.out.print(f"[bold]{name}[/]: {suites()[name]}")
     console.out.print("`lee-bench tasks --suite NAME` lists the tasks of a suite.")
@@ -99,6 +97,7 @@ def _print_suite(name: str, members: tuple[TaskInfo, ...], states: States) -> No
     from rich.markup import escape
     from rich.table import Table
 
+    from lee_bench.cli import console
     from lee_bench.tasks.catalog import suites
 
     table = Table(box=None, header_style="bold", title=f"{name}: {suites()[name]}")
@@ -117,16 +116,7 @@ def _print_suite(name: str, members: tuple[TaskInfo, ...], states: States) -> No
             states[task][0],
             escape(truth) if task.truth else truth,
         )
-    _print(table)
-
-
-def _print(table: Table) -> None:
-    """Fold to the terminal; where there is none, keep a row on one line for grep and friends."""
-    from lee_bench.cli import console
-
-    if not console.out.is_terminal:
-        console.out.width = 1000
-    console.out.print(table)
+    console.print_table(table)
 
 
 def _tally(words: Iterable[str]) -> str:
