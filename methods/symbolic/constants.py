@@ -60,8 +60,9 @@ class Effort:
         screen: points of the descents.
         max_steps: trial steps of one descent.
         tolerance: a descent ends when two steps each gain less than this share of its loss; the
-            finish goes on to 1e-9.
-        agree: stop when so many descents ended within 0.1 % of the best loss.
+            finish, of up to 4 * max_steps, goes on to 1e-6.
+        agree: stop when so many descents ended within 0.1 % of the best loss (numba only: the
+            torch back end runs all of them at once).
     """
 
     starts: int = 8
@@ -69,7 +70,7 @@ class Effort:
     screen: int = 128
     max_steps: int = 50
     tolerance: float = 1e-3
-    agree: int = 3
+    agree: int = 4
 
     def __post_init__(self) -> None:
         if min(self.starts, self.screen, self.max_steps, self.agree) < 1:

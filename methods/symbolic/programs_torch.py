@@ -92,26 +92,34 @@ class Program:
     has_constant: Tensor
 
 
-def compile_batch(tokens: Tensor) -> Program:
-    """Group the nodes of valid rows (B, L), on the device of `tokens`."""
-    device = tokens.device
-    tokens = tokens.long()
+def layout(tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Where the nodes of valid rows (B, L) stand.
+
+    Returns:
+        Arity (B, L); and, with a column more, (B, L + 1): index of the second argument (L where
+        there is none), size, height, and whether the subtree holds a placeholder.
+    """
     B, L = tokens.shape
-    arity_table = torch.tensor(tok.ARITY, device=device)
-    rows = torch.arange(B, device=device)
-    arity = arity_table[tokens]
-    # One sweep from the right gives size, height and "holds a constant" of every subtree.
-    size = torch.zeros((B, L + 1), dtype=torch.int64, device=device)
-    height = torch.zeros_like(size)
+    arity = torch.tensor(tok.ARITY, device=tokens.device)[tokens]
+    rows = torch.arange(B, device=tokens.device)
+    size = torch.zeros((B, L + 1), dtype=torch.int64, device=tokens.device)
+    height, second = torch.zeros_like(size), torch.full_like(size, L)
     holds = torch.zeros_like(size, dtype=torch.bool)
-    second = torch.zeros_like(size)
     for i in range(L - 1, -1, -1):
-        inner, binary = arity[:, i] > 0, arity[:, i] > 1
-        j = torch.where(binary, i + 1 + size[:, i + 1], L)
+        inner = arity[:, i] > 0
+        j = torch.where(arity[:, i] > 1, i + 1 + size[:, i + 1], L)
         second[:, i] = j
         size[:, i] = (arity[:, i] >= 0) + inner * size[:, i + 1] + size[rows, j]
         height[:, i] = inner * (1 + torch.maximum(height[:, i + 1], height[rows, j]))
         holds[:, i] = (tokens[:, i] == tok.CONSTANT) | (inner & holds[:, i + 1]) | holds[rows, j]
+    return arity, second, size, height, holds
+
+
+def compile_batch(tokens: Tensor) -> Program:
+    """Group the nodes of valid rows (B, L), on the device of `tokens`."""
+    device, (B, L) = tokens.device, tokens.shape
+    tokens = tokens.long()
+    arity, second, _, height, holds = layout(tokens)
     used = arity >= 0
     row, position = used.nonzero(as_tuple=True)
     op = tokens[row, position]
