@@ -24,6 +24,8 @@ is also what keeps the best of many thousand tried formulas from winning by luck
 PRECISION = 1e-10
 """Residuals below this share of the target's spread are rounding errors, not evidence."""
 
+_SAME = 1e-9  # relative difference of losses
+
 
 def noise_floor(y: np.ndarray) -> float:
     """Mean squared error below which a fit to targets y (n,) counts as exact."""
@@ -57,7 +59,7 @@ class Entry:
         tokens: prefix row without padding, int64 (L,).
         constants: values of its placeholders, float64 (K,).
         loss: mean squared error.
-        complexity: what the archive sorts by; number of tokens by default.
+        complexity: what the archive sorts by; tokens and constants together by default.
     """
 
     tokens: np.ndarray
@@ -68,6 +70,9 @@ class Entry:
 
 class Archive:
     """The `keep` best candidates of each complexity; a skeleton occurs once, at its best fit.
+
+    Two of one complexity whose losses agree to nine digits count as the same function in different
+    dress; the first stays.
 
     Args:
         keep: candidates per complexity. 1 is a front; more keep what a search can build on.
@@ -96,13 +101,16 @@ class Archive:
             tokens: padded prefix rows, (B, L).
             constants: (B, K); a row's values stand first.
             loss: mean squared errors, (B,), comparable between calls. Not finite: sent away.
-            complexity: (B,) integers; numbers of tokens by default.
+            complexity: (B,) integers. By default tokens plus constants: a fitted number describes
+                more than a token, and must not drive out a formula that does without.
 
         Returns:
             Which candidates are in the archive now, bool (B,).
         """
         tokens, loss = np.asarray(tokens), np.asarray(loss, dtype=np.float64)
-        complexity = tok.lengths(tokens) if complexity is None else np.asarray(complexity)
+        if complexity is None:
+            complexity = tok.lengths(tokens) + tok.count_constants(tokens)
+        complexity = np.asarray(complexity)
         fits = np.isfinite(loss) & (complexity < len(self._limit))
         fits[fits] = loss[fits] < self._limit[complexity[fits]]
         taken = np.zeros(len(tokens), dtype=bool)
@@ -113,6 +121,8 @@ class Archive:
                 continue
             row = tokens[i][tokens[i] != tok.PAD]
             held = self._entries[c]
+            if any(abs(e.loss - loss[i]) <= _SAME * e.loss for e in held):
+                continue
             same = next((e for e in held if np.array_equal(e.tokens, row)), None)
             if same is not None:
                 if same.loss <= loss[i]:

@@ -37,7 +37,7 @@ def test_keeps_the_best_of_each_complexity():
     assert texts(archive.entries()) == ["cos x0", "* C x0"]
     (entry,) = archive.best(1)
     assert entry.constants.tolist() == [1.5]
-    assert entry.complexity == 3
+    assert entry.complexity == 4
     assert add(archive, ("tan x0", [], 2.0)).tolist() == [False]
     assert add(archive, ("tan x0", [], 1.9)).tolist() == [True]
     assert texts(archive.entries()) == ["tan x0", "* C x0"]
@@ -68,6 +68,12 @@ def test_a_skeleton_occurs_once_at_its_best_fit():
     ]
 
 
+def test_the_same_function_in_different_dress_is_kept_once():
+    archive = Archive(keep=3)
+    add(archive, ("- x0 x1", [], 1.0), ("- x1 x0", [], 1.0 + 1e-12), ("+ x0 x1", [], 1.1))
+    assert texts(archive.entries()) == ["- x0 x1", "+ x0 x1"]
+
+
 def test_sends_away_what_has_no_loss_or_is_too_complex():
     archive = Archive(max_complexity=3)
     taken = add(
@@ -88,11 +94,11 @@ def test_complexity_may_be_given():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 5), st.floats(0, 10)), max_size=60))
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 5), st.integers(0, 40)), max_size=60))
 def test_order_and_batching_do_not_matter(offers):
     """Against a plain sort, for skeletons that are told apart by length and variable."""
     rows = [np.array([tok.SIN] * (n - 1) + [tok.FIRST_VARIABLE + v]) for n, v, _ in offers]
-    loss = np.array([x for _, _, x in offers])
+    loss = np.array([x for _, _, x in offers], dtype=float)
     whole, single = Archive(keep=2), Archive(keep=2)
     if rows:
         whole.add(tok.stack(rows), np.zeros((len(rows), 0)), loss)
@@ -104,7 +110,7 @@ def test_order_and_batching_do_not_matter(offers):
         for size, v, x in offers:
             if size == n:
                 best[v] = min(x, best.get(v, np.inf))
-        expected.append(sorted(best.values())[:2])
+        expected.append(sorted(set(best.values()))[:2])
     for archive in (whole, single):
         found = [[e.loss for e in archive.entries() if e.complexity == n] for n in range(1, 7)]
         assert found == expected

@@ -1,0 +1,95 @@
+"""The floor for everything learned: formulas drawn blindly from the prior of our own sampler.
+
+No data shape the draws. Each round draws a batch, drops what was seen, fits the constants of the
+rest in batches and keeps the best of each complexity. What it finds shows how far sampling and
+fitting alone go; a trained model must find more with the same number of candidates.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from lee_bench.contract import Budget, Candidate, Method, Outcome, Task
+
+
+class Prior(Method):
+    """Rejection sampling from the training prior.
+
+    Settings:
+        proposals: trees drawn in a round, before what can be simplified is thrown away. A round
+            is never cut short, so results depend on the number of rounds alone.
+        max_length: tokens of the longest formula drawn.
+        max_rounds: rounds after which to stop, 0 for none: makes runs repeat exactly.
+    """
+
+    summary = "random formulas from our training prior, constants fitted; nothing learned"
+    reference = "the floor for learned methods; see methods/symbolic/sampler.py"
+    packages: ClassVar = {"torch": "torch>=2.4"}
+    defaults: ClassVar = {"proposals": 8192, "max_length": 20, "max_rounds": 0}
+
+    def prepare(self, task: Task, budget: Budget, seed: int) -> None:
+        """Import torch, compile all kernels."""
+        import torch
+
+        from methods.symbolic import sampler, search
+
+        torch.set_num_threads(budget.threads)
+        search.warm_up(budget.threads)
+        config = sampler.SamplerConfig(max_length=self.settings["max_length"], variables=1)
+        sampler.sample_trees(64, config, torch.Generator())
+
+    def search(self, task: Task, budget: Budget, seed: int) -> None:
+        """Draw, fit and keep until solved or the time is up; then polish."""
+        import torch
+
+        from methods.symbolic import sampler
+        from methods.symbolic.search import Pool, Problem
+
+        begin = time.perf_counter()
+        end = begin + 0.98 * budget.seconds
+        polish_from = end - min(2.0, 0.25 * budget.seconds)
+        problem = Problem(task.X, task.y, task.features, seed=seed)
+        pool = Pool(problem, threads=budget.threads, seed=seed)
+        config = sampler.SamplerConfig(
+            max_length=self.settings["max_length"], variables=max(1, len(problem.columns))
+        )
+        generator = torch.Generator().manual_seed(seed)
+        rounds, longest, drawing = 0, 0.0, 0.0
+        self._stopped = "time limit"
+        while rounds == 0 or time.perf_counter() + longest < polish_from:
+            start = time.perf_counter()
+            tokens, _ = sampler.sample_trees(self.settings["proposals"], config, generator)
+            drawing += time.perf_counter() - start
+            pool.offer(tokens.numpy())
+            rounds += 1
+            longest = max(longest, time.perf_counter() - start)
+            if pool.solved():
+                self._stopped = "solved"
+                break
+            if rounds == self.settings["max_rounds"]:
+                self._stopped = "round limit"
+                break
+        searched = time.perf_counter() - begin
+        self._answers, self._chosen = pool.answers(end)
+        self._details = {
+            "rounds": rounds,
+            "candidates": pool.offered,
+            "distinct": pool.tried,
+            "candidates_per_second": round(pool.offered / searched),
+            "share_of_time_drawing": round(drawing / searched, 3),
+        }
+        if len(problem.columns) < len(task.features):
+            self._details["features"] = (
+                f"the {len(problem.columns)} most relevant of {len(task.features)}: "
+                + ", ".join(problem.names)
+            )
+
+    def answer(self) -> Outcome:
+        """Print the front."""
+        return Outcome(
+            tuple(Candidate(str(a.formula), a.loss, float(a.nodes)) for a in self._answers),
+            self._chosen,
+            stop_reason=self._stopped,
+            details=self._details,
+        )

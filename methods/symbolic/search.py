@@ -1,0 +1,366 @@
+"""What every search over skeletons shares: a data set made ready, and a pool that tries skeletons.
+
+A `Problem` picks columns, brings units into the range that expressions are written for, and puts
+formulas back into the original names and units. A `Pool` drops skeletons it has seen, fits the
+constants of the others on few points, those that look good on many, and keeps an `Archive`; at the
+end it polishes the best and chooses the answer by description length.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lee_bench.expression import Expression, Number
+from methods.symbolic import constants, programs
+from methods.symbolic import vocabulary as tok
+from methods.symbolic.archive import Archive, Entry, description_length, noise_floor, rank
+from methods.symbolic.polish import in_original_units, polish
+from methods.symbolic.printing import neat
+
+SOLVED = 1e-10
+"""1 - R2 below which clean data are explained exactly."""
+
+_MODERATE = 1e3  # sizes from 1/_MODERATE to _MODERATE are left as they are
+
+
+def relevance(X: np.ndarray, y: np.ndarray, bins: int = 10) -> np.ndarray:
+    """How much each column says about y by itself: the correlation ratio, 0 to 1.
+
+    The share of the variance of y that lies between bins of equal counts of the column (Pearson
+    1905), or the same of |y - mean|, whichever is larger.
+
+    Args:
+        X: (n, d); y: (n,).
+
+    Returns:
+        (d,)
+    """
+    deviation = np.abs(y - y.mean())
+    scores = np.zeros(X.shape[1])
+    for j, column in enumerate(X.T):
+        edges = np.unique(np.quantile(column, np.linspace(0, 1, bins + 1)[1:-1]))
+        place = np.searchsorted(edges, column)
+        count = np.maximum(np.bincount(place), 1)
+        for target in (y, deviation):
+            spread = np.sum((target - target.mean()) ** 2)
+            means = np.bincount(place, target) / count
+            if spread > 0:
+                between = np.sum((means[place] - target.mean()) ** 2)
+                scores[j] = max(scores[j], between / spread)
+    return scores
+
+
+def _unit(values: np.ndarray) -> float:
+    """1 where the root mean square is moderate, else the power of ten next to it."""
+    largest = np.abs(values).max(initial=0)
+    if largest == 0 or not math.isfinite(largest):
+        return 1.0
+    size = largest * math.sqrt(np.mean(np.square(values / largest)))
+    return 1.0 if 1 / _MODERATE <= size <= _MODERATE else 10.0 ** round(math.log10(size))
+
+
+class Problem:
+    """A data set as a search sees it.
+
+    Args:
+        X: float64 (n, d); y: float64 (n,); finite.
+        names: of the d columns.
+        weights: of the rows, (n,), or None.
+        points: rows that fits use, drawn at random where there are more.
+        seed: chooses them.
+
+    Attributes:
+        columns: indices of the columns in use, at most ten, in order.
+        names: of these.
+        X, y, weights: rows for fits, (m, len(columns)), (m,) and (m,), in moderate units.
+        variance: weighted variance of y over these rows.
+        floor: loss, in moderate units, that counts as exact.
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        names: Sequence[str],
+        weights: np.ndarray | None = None,
+        points: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self.all_X, self.all_y, self.all_names = X, y, tuple(names)
+        self.all_weights = np.ones(len(y)) if weights is None else np.asarray(weights, float)
+        rows = np.flatnonzero(self.all_weights > 0)
+        if len(rows) > points:
+            rows = np.sort(np.random.default_rng(seed).choice(rows, points, replace=False))
+        columns = np.arange(X.shape[1])
+        if len(columns) > tok.MAX_VARIABLES:
+            best = np.argsort(-relevance(X[rows], y[rows]), kind="stable")
+            columns = np.sort(best[: tok.MAX_VARIABLES])
+        self.columns = tuple(columns.tolist())
+        self.names = tuple(names[j] for j in self.columns)
+        self.x_units = {n: _unit(X[:, j]) for n, j in zip(self.names, self.columns, strict=True)}
+        self.y_unit = _unit(y)
+        self.X = np.ascontiguousarray(X[np.ix_(rows, columns)]) / list(self.x_units.values())
+        self.y = y[rows] / self.y_unit
+        self.weights = self.all_weights[rows]
+        mean = np.average(self.y, weights=self.weights)
+        self.variance = float(np.average((self.y - mean) ** 2, weights=self.weights))
+        self.floor = noise_floor(self.y)
+
+    def formula(self, entry: Entry) -> Expression:
+        """A candidate in original names and units."""
+        expression = tok.to_expression(entry.tokens, entry.constants, self.names)
+        units = {name: unit for name, unit in self.x_units.items() if unit != 1}
+        return neat(in_original_units(expression, units, self.y_unit))
+
+    def loss(self, formula: Expression) -> float:
+        """Mean squared error of a formula on all rows, in original units; inf without a value."""
+        with np.errstate(all="ignore"):
+            square = (formula.evaluate(self.all_X, self.all_names) - self.all_y) ** 2
+            loss = float(np.average(square, weights=self.all_weights))
+        return loss if math.isfinite(loss) else math.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A formula of the final front.
+
+    Attributes:
+        formula: in original names and units.
+        loss: mean squared error on all rows, in original units.
+        nodes: raw node count.
+        polished: whether there was time to polish it.
+        description: its description length in nats, up to a constant of the data.
+    """
+
+    formula: Expression
+    loss: float
+    nodes: int
+    polished: bool
+    description: float
+
+
+class Pool:
+    """Skeletons tried on one problem.
+
+    Every skeleton stands for its affine family: it is fitted with a free scale and a free offset
+    around it, which variable projection makes cheap, and promising ones also with less.
+
+    Args:
+        problem: the data.
+        keep: candidates kept per complexity.
+        glance: points of the first fit.
+        promising: most skeletons of a batch that are fitted on all points.
+        threads: of the fits.
+        seed: of the starts.
+
+    Attributes:
+        archive: the best so far; losses are those on the problem's points and in its units.
+        offered, tried: skeletons that came in, and those that were new.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        keep: int = 4,
+        glance: int = 128,
+        promising: int = 64,
+        threads: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.problem, self.archive = problem, Archive(keep)
+        self.promising, self.threads = promising, threads
+        self.offered = self.tried = 0
+        self._rng = np.random.default_rng(seed)
+        self._seen: set[bytes] = set()
+        m = len(problem.y)
+        self._few = np.sort(self._rng.permutation(m)[: min(m, glance)])
+
+    @property
+    def best_loss(self) -> float:
+        """Lowest loss so far, as a share of the variance of y."""
+        best = self.archive.best(1)
+        return best[0].loss / self.problem.variance if best else math.inf
+
+    def offer(self, tokens: np.ndarray) -> int:
+        """Try a batch of skeletons.
+
+        Args:
+            tokens: int64 (B, L), valid rows padded with PAD, over the problem's columns.
+
+        Returns:
+            How many of them were new.
+        """
+        self.offered += len(tokens)
+        cores = self._new(without_affine(tokens))
+        self.tried += len(cores)
+        if not len(cores):
+            return 0
+        wide = with_affine(cores)
+        fitted = self._fit(wide, self._few, constants.Effort(starts=4))
+        chosen = self._promising(tok.lengths(cores), fitted.loss)
+        cores, inner = cores[chosen], fitted.constants[chosen][:, 2:]
+        if len(cores):
+            self._add_family(cores, inner)
+        return len(wide)
+
+    def refit(self, tokens: np.ndarray, values: np.ndarray) -> None:
+        """Fit candidates from given constants on all points and keep the good ones.
+
+        Args:
+            tokens: (B, L); values: starts (B, K).
+        """
+        fitted = self._fit(tokens, slice(None), constants.Effort(), values[:, None])
+        self.archive.add(tokens, fitted.constants, fitted.loss)
+
+    def _fit(
+        self, tokens: np.ndarray, rows, effort: constants.Effort, warm: np.ndarray | None = None
+    ) -> constants.Fit:
+        p = self.problem
+        return constants.fit(
+            tokens,
+            p.X[rows],
+            p.y[rows],
+            weights=p.weights[rows],
+            warm=warm,
+            effort=effort,
+            seed=self._rng,
+            threads=self.threads,
+        )
+
+    def _new(self, cores: np.ndarray) -> np.ndarray:
+        """The rows not seen before, each once."""
+        kept = []
+        for i, row in enumerate(np.ascontiguousarray(cores.astype(np.int8))):
+            key = row.tobytes().rstrip(b"\0")  # PAD is 0
+            if key not in self._seen:
+                self._seen.add(key)
+                kept.append(i)
+        return cores[kept]
+
+    def _promising(self, lengths: np.ndarray, loss: np.ndarray) -> np.ndarray:
+        """Rows that come near the best of their length or shorter, the nearest first."""
+        bar = np.full(int(lengths.max()) + 1, self.problem.variance)
+        np.minimum.at(bar, lengths, loss)
+        for entry in self.archive.front():
+            if entry.complexity < len(bar):
+                bar[entry.complexity] = min(bar[entry.complexity], entry.loss)
+        bar = np.maximum(np.minimum.accumulate(bar), self.problem.floor)
+        ratio = loss / bar[lengths]  # on few points: may be off by some ten per cent
+        order = np.argsort(ratio, kind="stable")
+        return order[ratio[order] < 1.5][: self.promising]
+
+    def _add_family(self, cores: np.ndarray, inner: np.ndarray) -> None:
+        """Fit f, C*f, C + f and C + C*f on all points."""
+        for scaled, shifted in ((False, False), (True, False), (False, True), (True, True)):
+            tokens = with_affine(cores, scaled, shifted)
+            free = np.ones((len(cores), scaled + shifted))
+            self.refit(tokens, np.concatenate([free, inner], axis=1))
+
+    def solved(self) -> bool:
+        """Whether a candidate explains all rows exactly."""
+        if not self.best_loss < SOLVED:
+            return False
+        problem = self.problem
+        formula = problem.formula(self.archive.best(1)[0])
+        mean = np.average(problem.all_y, weights=problem.all_weights)
+        variance = np.average((problem.all_y - mean) ** 2, weights=problem.all_weights)
+        return problem.loss(formula) < SOLVED * variance
+
+    def answers(self, deadline: float, most: int = 6) -> tuple[list[Answer], int]:
+        """The front as formulas, simplest first, and the index of the chosen one.
+
+        Args:
+            deadline: value of `time.perf_counter()` by which polishing ends.
+            most: candidates to polish, those of shortest description first.
+        """
+        problem = self.problem
+        points, floor = len(problem.all_y), noise_floor(problem.all_y)
+        answers: list[Answer] = []
+
+        def made(formula: Expression, loss: float, polished: bool) -> Answer:
+            nodes = len(formula)
+            length = float(description_length(loss, nodes, 0, points, floor)) + digit_nats(formula)
+            return Answer(formula, loss, nodes, polished, length)
+
+        entries = self.archive.entries()
+        for entry in entries:
+            formula = problem.formula(entry)
+            answers.append(made(formula, problem.loss(formula), polished=False))
+        for i in rank(entries, points, problem.floor)[:most].tolist():
+            if time.perf_counter() >= deadline:
+                break
+            done = polish(
+                answers[i].formula,
+                problem.all_X,
+                problem.all_y,
+                problem.all_names,
+                weights=problem.all_weights,
+                deadline=deadline,
+            )
+            answers[i] = made(done.expression, done.loss, polished=True)
+        chosen = min(answers, key=lambda a: a.description)
+        front: list[Answer] = []
+        for answer in sorted(answers, key=lambda a: (a.nodes, a.loss, not a.polished)):
+            better = not front or answer.loss < front[-1].loss
+            if answer is chosen or (better and chosen.formula != answer.formula):
+                front.append(answer)
+        return front, front.index(chosen)
+
+
+def digit_nats(formula: Expression) -> float:
+    """Price of the digits of a formula's numbers; the first of an integer is in its node's."""
+    digits = 0
+    for node in formula.nodes:
+        if isinstance(node, Number):
+            text = str(abs(node.value)).partition("e")[0].replace(".", "").strip("0")
+            digits += max(1, len(text)) - isinstance(node.value, int)
+    return digits * math.log(10)
+
+
+def without_affine(tokens: np.ndarray) -> np.ndarray:
+    """Strip free scales and offsets from around each expression.
+
+    Args:
+        tokens: int64 (B, L), canonical rows.
+
+    Returns:
+        (B, L); a row that was nothing but constants becomes empty.
+    """
+    tokens = np.array(tokens, dtype=np.int64)
+    wide = np.pad(tokens, ((0, 0), (0, 2)))  # PAD is 0
+    L = tokens.shape[1]
+    while True:
+        root, next_ = wide[:, 0], wide[:, 1]
+        around = (
+            np.isin(root, (tok.ADD, tok.SUB, tok.MUL)) & (next_ == tok.CONSTANT)
+        ) | (root == tok.NEG)  # fmt: skip
+        inverse = (root == tok.DIV) & (next_ == tok.CONSTANT)  # C/f is C * inv(f)
+        if not (around | inverse).any():
+            return wide[:, :L]
+        shift = np.where(root == tok.NEG, 1, np.where(around, 2, np.where(inverse, 1, 0)))
+        at = np.minimum(np.arange(L + 2) + shift[:, None], L + 1)
+        wide = np.take_along_axis(wide, at, axis=1)
+        wide[inverse, 0] = tok.INV
+
+
+def with_affine(tokens: np.ndarray, scaled: bool = True, shifted: bool = True) -> np.ndarray:
+    """`* C f`, `+ C f` or `+ C * C f` of every row f: (B, L) -> (B, L + 2 or 4)."""
+    head = [tok.ADD, tok.CONSTANT] * shifted + [tok.MUL, tok.CONSTANT] * scaled
+    return np.concatenate([np.tile(np.array(head, dtype=np.int64), (len(tokens), 1)), tokens], 1)
+
+
+def warm_up(threads: int = 1) -> None:
+    """Compile or load every kernel that a search needs."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1, 2, size=(64, 2))
+    y = 2 * X[:, 0] * X[:, 1] + 0.01 * rng.normal(size=64)
+    pool = Pool(Problem(X, y, ("a", "b")), threads=threads)
+    rows = ["* x0 x1", "sin * C x0", "+ x1 exp * C x0", "x0"]
+    pool.offer(tok.stack([tok.encode(row) for row in rows]))
+    pool.answers(math.inf)
+    programs.evaluate(tok.encode("x0")[None], X.astype(np.float32))
