@@ -30,6 +30,7 @@ BUILTIN: Mapping[str, str] = {
     "operon": "methods.operon:Operon",
     "gplearn": "methods.gplearn:GPLearn",
     "pysr": "methods.pysr:PySR",
+    "prior": "methods.prior:Prior",
 }
 """Name -> ``module:Class``. The one line that registers a built-in method."""
 
