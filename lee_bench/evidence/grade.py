@@ -35,7 +35,7 @@ class Grade:
     """What one formula is worth. Stored as JSON.
 
     Attributes:
-        record: SHA-256 of the graded record's text.
+        record: `digest` of the graded record.
         r2_test: R² on clean test data in original units, float64; None if a prediction is not
             finite, which counts as a miss.
         r2_train: R² on the training rows, noise included; None as above.
@@ -83,8 +83,9 @@ def grade_path(store: Store, key: RunKey) -> Path:
 
 
 def digest(record: RunRecord) -> str:
-    """What ties a grade to its record."""
-    return hashlib.sha256(record.to_json().encode()).hexdigest()
+    """What a grade depends on: the cell, its formula and the data, as one SHA-256."""
+    what = (record.key.digest, record.formula, record.data.get("sha256"))
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def read_grade(store: Store, record: RunRecord) -> Grade | None:
