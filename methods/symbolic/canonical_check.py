@@ -151,14 +151,18 @@ class _Facts:
         return bad
 
 
-def is_canonical(tokens: Tensor) -> Tensor:
-    """Whether nothing is left to simplify, bool (B,).
+def is_canonical(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether nothing is left to simplify, and whether turning differences would do.
 
     Knows the rules of `canonical` as far as `grammar` leaves them open, so it is meant for rows of
     `trees.grow` after `trees.sort_operands` alone; in doubt it says no.
 
     Args:
         tokens: int64 (B, L), padded with PAD.
+
+    Returns:
+        bool (B,), and bool (B, L): in rows that fail by the sign of some differences alone, the
+        differences to be turned (x1 - x0 into x0 - x1, another function) before looking again.
     """
     f = _Facts(tokens)
     upside_down = is_any(tokens, *_ONCE) & f.below & (f.next(tokens) == tok.DIV)
@@ -166,22 +170,26 @@ def is_canonical(tokens: Tensor) -> Tensor:
     bad |= _has_repeated_factors(f)
     bad |= _has_shared_factors(f)
     bad |= _has_shared_numbers(f)
-    bad |= _has_misplaced_sign(f)
     bad |= _has_redundant_constant(f)
-    return ~bad
+    misplaced, turns = _misplaced_signs(f)
+    return ~(bad | misplaced), turns & ~bad[:, None]
 
 
 def _has_repeated_factors(f: _Facts) -> Tensor:
     """Two equal factors in a product, two like terms in a sum, sqrt(x)/x."""
     base = torch.where(f.tokens == tok.POW, f.next(f.hash), f.hash)
-    root_of_one = (f.tokens == tok.SQRT) & ~is_any(f.next(f.tokens), *_TRANSPARENT)
+    inside, content = f.next(f.tokens), f.next(f.hash)
+    numbered = (inside == tok.MUL) & is_any(f.next(inside), *_NUMBERS)  # sqrt(2*x)
+    inside = torch.where(numbered, f.next(f.next(inside)), inside)
+    content = torch.where(numbered, f.next(f.next(content)), content)
+    root_of_one = (f.tokens == tok.SQRT) & ~is_any(inside, *_TRANSPARENT)
     product = f.total(_mix(f.hash, f.stand), f.root, f.factor)
     below = f.below.long()
     entries = [
         (f.factor, _mix(f.row, f.root, base, 1)),
         (is_any(f.tokens, *_ONCE), _mix(f.row, f.root, f.tokens, 2)),
         (f.factor, _mix(f.row, f.root, f.hash, below + 3)),
-        (root_of_one, _mix(f.row, f.root, f.next(f.hash), (1 - below) + 3)),
+        (root_of_one, _mix(f.row, f.root, content, (1 - below) + 3)),
         (f.term, _mix(f.row, f.sum_above, product, 5)),
     ]
     nodes = [wanted.flatten().nonzero()[:, 0] for wanted, _ in entries]
@@ -218,8 +226,12 @@ def _has_shared_numbers(f: _Facts) -> Tensor:
     return bad.any(1)
 
 
-def _has_misplaced_sign(f: _Facts) -> Tensor:
-    """x1 - x0 where x0 - x1 would do, -(x0 - x1) where x1 - x0 would."""
+def _misplaced_signs(f: _Facts) -> tuple[Tensor, Tensor]:
+    """x1 - x0 where x0 - x1 would do, -(x0 - x1) where x1 - x0 would.
+
+    Returns:
+        Rows with such signs, and the differences to turn where that helps.
+    """
     second = torch.where(f.tokens == tok.SUB, f.place + 1 + f.next(f.sizes), _FAR)
     subtracted = f.term & (f.place >= second.gather(1, f.sum_above))
     exact = f.term & ~f.free
@@ -229,9 +241,15 @@ def _has_misplaced_sign(f: _Facts) -> Tensor:
     odd = f.is_sum & (f.stand & _EVEN == 0)
     alone = odd & (f.count(f.root, odd).gather(1, f.root) == 1)
     around = f.parent.gather(1, f.root)
-    turns = alone & is_any(around, *_KEEPS_SIGN) & ~f.free.gather(1, f.root)
-    turnable = (f.count(f.sum_above, subtracted) > 0) | (f.fixed < f.terms)
-    return ((negative & ~turns) | (alone & (around == tok.NEG) & turnable)).any(1)
+    negative &= ~(alone & is_any(around, *_KEEPS_SIGN) & ~f.free.gather(1, f.root))
+    differs = f.count(f.sum_above, subtracted) > 0
+    bad = alone & (around == tok.NEG) & (differs | (f.fixed < f.terms))
+    # x*(C + C*y) has a free sign.
+    hosts = f.count(f.root, f.is_sum & (f.fixed == 0)) > 0
+    bad |= f.is_sum & differs & (f.count(f.sum_above, f.term & hosts) > 0)
+    bad |= negative & (f.fixed < f.terms)  # a free constant cannot be subtracted
+    bad = bad.any(1)
+    return bad | negative.any(1), negative & ~bad[:, None]
 
 
 def _has_redundant_constant(f: _Facts) -> Tensor:
@@ -241,6 +259,8 @@ def _has_redundant_constant(f: _Facts) -> Tensor:
     scaled = f.count(f.root, f.is_sum & (f.fixed <= 1))
     host = (f.stand == 0) & ~f.numbers.gather(1, f.root) & (scaled.gather(1, f.root) == 1)
     host &= ~is_any(around, tok.ABS, tok.NEG)
+    above_root = f.below.gather(1, (f.root - 1).clamp(min=0))
+    host &= ~((around == tok.SQRT) & above_root)  # 1/sqrt(C + C*x)
     grouped = (f.tokens == tok.MUL) & is_any(f.next(f.next(f.tokens)), tok.ADD, tok.SUB)
     host &= f.count(f.sum_above, has_free & grouped) == 0  # C + C*(x - y)
     monic = (f.stand != 0) & _is_monic(f, has_free)

@@ -44,7 +44,7 @@ _FUNCTIONS = {
     ],
     "plain": [
         (6, "square base"), (1, "cube base"), (4, "sqrt radicand"), (0.8, "abs size"),
-        (1, "@inner"),
+        (2.5, "@inner"),
     ],
     "function": [(3.5, "exp growth"), (0.6, "pow body exponent"), (8, "@plain")],
     "base": [

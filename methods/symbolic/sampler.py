@@ -5,20 +5,23 @@ generator (on one kind of device and evaluation back end: an accept limit can fa
 a last rounding). The prior over expressions is `grammar`, canonical trees come from `trees`, points
 and constants from `inputs`; here they become data sets. What is thrown away, and why:
 
-- trees that could still be simplified (`canonical_check`), or that hold more than `max_constants`;
+- trees that could still be simplified (`canonical_check`), unless turning a difference cures them,
+  and trees with more than `max_constants`;
 - functions with a value that is not finite, beyond 10**8 in size, constant up to 1 %, dominated by
   a single point, or equal at a tenth of the points;
+- functions that single precision cannot compute to 0.1 % of their spread (sin of a million);
 - functions in which a variable or a number has no visible effect (less than 0.1 % of the spread):
   what the data cannot show cannot be learnt from them.
 
 A function that fails gets up to two more sets of points and constants before it is dropped.
 
-On a GPU every batch of proposals costs a fixed number of kernels, some 3,500 with 30 tokens (30
-columns x 20 for growing trees, 30 x 3 rounds x 25 for sorting, 900 for the checks and 400 for data
-and evaluation), about 20 ms at 5 microseconds each, and about 10 kB of memory traffic a token
-matrix row plus 50 kB a data set of 64 + 64 points. With 65,536 proposals of which a fifth passes,
-13,000 pairs in 20 ms of launches and 1 ms of traffic: 600,000 pairs a second, bound by launches, so
-larger batches do better still. `benchmark_sampler` measures it where a GPU is at hand.
+On a GPU, on paper (operations counted on the CPU with the torch evaluator, 30 tokens, 64 + 64
+points): a round of 131,072 proposals launches some 19,000 kernels, a third of them for sorting, and
+waits 3,800 times for the size of a subset; it moves about 2.7 MB for each of the 44,000 pairs that
+come out. At 6 microseconds a launch and 3 TB/s that is 0.11 s and 0.04 s, so some 300,000 pairs a
+second, bound by launches: fewer proposals at a time make it slower. `benchmark_sampler` measures it
+where a GPU is at hand. On a processor the kernels are too small to be shared by threads: use one
+torch thread and as many streams as cores.
 
 Needs torch and numpy; uses numba for evaluation on the CPU where it is installed.
 """
@@ -26,7 +29,7 @@ Needs torch and numpy; uses numba for evaluation on the CPU where it is installe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -38,6 +41,7 @@ from methods.symbolic.canonical_check import is_canonical
 _LARGEST = 1e8
 _LEAST_SPREAD = 0.01
 _LEAST_EFFECT = 1e-3
+_LARGEST_ERROR = 1e-3
 _PROBES = 8  # points at which effects are looked for
 _TRIES = 3
 
@@ -118,13 +122,19 @@ class Batch:
 
 @dataclass
 class Counts:
-    """What became of the proposals so far."""
+    """What became of the proposals so far.
+
+    Attributes:
+        proposed: trees begun.
+        trees: those that came out canonical.
+        drawn: data sets drawn for them, up to three a tree.
+        accepted: functions with a good data set.
+    """
 
     proposed: int = 0
     trees: int = 0
     drawn: int = 0
     accepted: int = 0
-    lost: dict[str, int] = field(default_factory=dict)
 
 
 def sample_trees(
@@ -133,7 +143,7 @@ def sample_trees(
     """Canonical skeletons without data.
 
     Args:
-        proposals: how many to try; about two in five come out.
+        proposals: how many to try; about half come out.
         config: uses max_length, max_constants, variables and distractors.
 
     Returns:
@@ -159,7 +169,10 @@ def sample_trees(
     else:
         total = torch.full_like(used, config.variables)
     tokens = trees.sort_operands(trees.name_variables(tokens, used, total, generator))
-    good = is_canonical(tokens)
+    good, turn = is_canonical(tokens)
+    again = turn.any(1).nonzero()[:, 0]
+    tokens[again] = trees.sort_operands(tokens[again], turn[again])
+    good[again], _ = is_canonical(tokens[again])
     return tokens[good], total[good]
 
 
@@ -167,7 +180,7 @@ def _length_weights(longest: int) -> Tensor:
     """Wanted lengths have a broad peak at ten tokens; longer trees are thrown away more often."""
     n = torch.arange(1, longest + 1, dtype=torch.float64)
     wanted = n**1.5 * torch.exp(-n / 6.5)
-    return wanted * torch.exp(n / 14)
+    return wanted * torch.exp(n / 20)
 
 
 class Sampler:
@@ -177,7 +190,7 @@ class Sampler:
         batch_size: rows of each batch.
         generator: on the device on which to draw; its state determines everything.
         config: what to draw.
-        proposals: trees tried at once; by default 4,096 on the CPU and 65,536 elsewhere. Part of
+        proposals: trees tried at once; by default 4,096 on the CPU and 131,072 elsewhere. Part of
             what determines the stream.
 
     Attributes:
@@ -196,7 +209,7 @@ class Sampler:
         self.batch_size, self.generator = batch_size, generator
         self.config = config or SamplerConfig()
         on_cpu = generator.device.type == "cpu"
-        self.proposals = proposals or (4096 if on_cpu else 65536)
+        self.proposals = proposals or (4096 if on_cpu else 131072)
         self.counts = Counts()
         self._ready: list[Batch] = []
 
@@ -227,12 +240,12 @@ class Sampler:
         config, n = self.config, self.config.points
         constants = inputs.draw_constants(tokens, config.max_constants, self.generator)
         X = inputs.draw_points(variables, n + config.query_points, self.generator)
-        values = programs.evaluate(tokens, X, constants)
+        values = programs.evaluate(tokens, X, constants, validate=False)
         good = has_good_values(values)
+        for is_good in (is_stable, has_effects):
+            rows = good.nonzero()[:, 0]
+            good[rows] = is_good(tokens[rows], X[rows], constants[rows], values[rows])
         rows = good.nonzero()[:, 0]
-        seen = has_effects(tokens[rows], X[rows], constants[rows], values[rows])
-        good[rows] = seen
-        rows = rows[seen]
         draw = inputs.Draw(self.generator)
         noise = self._noise(len(rows), draw)
         clean = values[rows, :n]
@@ -273,6 +286,19 @@ def has_good_values(values: Tensor) -> Tensor:
     return finite & varied & ~alone & ~equal & (variance > _LARGEST**-2)
 
 
+def is_stable(tokens: Tensor, X: Tensor, constants: Tensor, values: Tensor) -> Tensor:
+    """Whether values in single precision are about right, from some of the points, bool (B,).
+
+    Args:
+        tokens: (B, L); X: (B, N, 10); constants: (B, K); values: (B, N), all finite.
+    """
+    n = 2 * _PROBES
+    X, constants = X[:, :n].double(), constants.double()
+    exact = programs.evaluate(tokens, X, constants, validate=False)
+    error = (exact - values[:, :n]).square().mean(1).sqrt()
+    return error <= _LARGEST_ERROR * values.double().std(1)
+
+
 def has_effects(tokens: Tensor, X: Tensor, constants: Tensor, values: Tensor) -> Tensor:
     """Whether every variable and every number in an expression shows in its values.
 
@@ -298,7 +324,7 @@ def has_effects(tokens: Tensor, X: Tensor, constants: Tensor, values: Tensor) ->
     points[one, :, column] = points[one, :, column].roll(1, 1)
     two = torch.arange(len(row_x), len(row), device=tokens.device)
     changed[two, which] *= 1.5
-    moved = programs.evaluate(open_tokens[row], points, changed)
+    moved = programs.evaluate(open_tokens[row], points, changed, validate=False)
     effect = (moved - values[row, :_PROBES]).square().mean(1).sqrt()
     visible = ~(effect < _LEAST_EFFECT * values.double().std(1)[row])
     good = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
