@@ -111,16 +111,11 @@ def _scale(ax: Axes, table: pd.DataFrame) -> None:
 
 
 def _panel(ax: Axes, suite: str, noise: float, members: pd.DataFrame) -> None:
-    ax.set_title(f"{suite}, noise {noise:g}", loc="left", fontsize=10, fontweight="bold", pad=25)
-    ax.text(
-        0,
-        1.02,
-        textwrap.fill(_failures(members), 72),
-        transform=ax.transAxes,
-        fontsize=7,
-        color="#555555",
-        in_layout=False,
-    )
+    remark = textwrap.fill(_failures(members), 64)
+    above = 7 + 9 * (remark.count("\n") + 1)
+    title = f"{suite}, noise {noise:g}"
+    ax.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=above)
+    ax.text(0, 1.02, remark, transform=ax.transAxes, fontsize=7, color="#555555", in_layout=False)
     ax.grid(color="#E6E6E6", linewidth=0.7)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
