@@ -27,6 +27,10 @@ MIN_DAMPING = 1e-14
 PROJECT = 0.01  # share of the loss that moving the linear constants must take off to be worth it
 PATIENCE, OPTIMISM = 8, 8.0  # every 8 steps: would 8 times the last gain beat the best rival?
 
+# The upper half of the call tree becomes one function, or each level of it would compile the
+# evaluator below once more.
+INLINE = LEAN | {"inline": "always"}
+
 
 class Layout(NamedTuple):
     """What `link` and `mark_linear` found out about an expression of L tokens, K constants."""
@@ -85,12 +89,13 @@ class Scratch(NamedTuple):
 
 
 @njit(**LEAN)
-def assemble(row, data, c, m, limit, linear_only, work, N, g):
+def assemble(row, data, c, m, limit, use, path, work, N, g):
     """Loss and normal equations at constants c over the first m points.
 
     Args:
         limit: give up as soon as the loss is above it.
-        linear_only: leave out the derivatives by other than the linear constants.
+        use: bool (K,), by which constants derivatives are wanted; path: bool (n,), nodes on the
+            way to them.
         N: out (K, K), lower triangle of J'WJ.
         g: out (K,), J'W(y - f).
 
@@ -104,7 +109,6 @@ def assemble(row, data, c, m, limit, linear_only, work, N, g):
     loss, weighted = 0.0, data.weighted
     todo = row.layout.has_constant if work.ready[0] == m else row.layout.all_nodes
     work.ready[0] = m if m <= CHUNK else 0
-    path = row.layout.linear_path if linear_only else row.layout.has_constant
     for start in range(0, m, CHUNK):
         P = min(CHUNK, m - start)
         forward(
@@ -131,7 +135,7 @@ def assemble(row, data, c, m, limit, linear_only, work, N, g):
         loss += part
         if not loss <= limit or loss == np.inf:
             return np.inf
-        if row.K == 0 or (linear_only and row.linears == 0):
+        if not path[0]:
             continue
         reverse(
             row.tokens,
@@ -145,7 +149,7 @@ def assemble(row, data, c, m, limit, linear_only, work, N, g):
             P,
         )
         for k in range(row.K):
-            if linear_only and not row.layout.linear[k]:
+            if not use[k]:
                 continue
             d = work.J[k]
             if weighted:
@@ -167,7 +171,7 @@ def assemble(row, data, c, m, limit, linear_only, work, N, g):
                 dot += d[p] * e[p]
             g[k] += dot
             for j in range(k):
-                if linear_only and not row.layout.linear[j]:
+                if not use[j]:
                     continue
                 other = work.J[j]
                 dot = 0.0
@@ -177,7 +181,7 @@ def assemble(row, data, c, m, limit, linear_only, work, N, g):
     return loss
 
 
-@njit(**LEAN)
+@njit(**INLINE)
 def linear_step(row, work, N, g):
     """Step of the linear constants to their optimum, into work.step; what it takes off the loss."""
     for k in range(row.K):
@@ -192,10 +196,11 @@ def linear_step(row, work, N, g):
     return gain
 
 
-@njit(**LEAN)
+@njit(**INLINE)
 def glance(row, data, c, m, work, N, g):
     """Loss at c with the linear constants set to their optimum, in place; no normal equations."""
-    loss = assemble(row, data, c, m, np.inf, True, work, N, g)
+    lay = row.layout
+    loss = assemble(row, data, c, m, np.inf, lay.linear, lay.linear_path, work, N, g)
     if row.linears and loss < np.inf:
         loss -= linear_step(row, work, N, g)
         for k in range(row.K):
@@ -203,25 +208,24 @@ def glance(row, data, c, m, work, N, g):
     return loss
 
 
-@njit(**LEAN)
+@njit(**INLINE)
 def project(row, data, c, m, limit, work, N, g):
     """`assemble` after the linear constants moved to their optimum, where that changes much."""
-    if row.linears == 0:
-        return assemble(row, data, c, m, limit, False, work, N, g)
-    loss = assemble(row, data, c, m, np.inf, False, work, N, g)
-    if loss == np.inf:
-        return loss
-    gain = linear_step(row, work, N, g)
-    if gain > PROJECT * loss or loss > limit:
+    use, path = row.layout.all_constants, row.layout.has_constant
+    bound = np.inf if row.linears else limit
+    loss = assemble(row, data, c, m, bound, use, path, work, N, g)
+    if loss < np.inf and row.linears:
+        gain = linear_step(row, work, N, g)
         if loss - gain > limit:
-            return np.inf
-        for k in range(row.K):
-            c[k] += work.step[k]
-        loss = assemble(row, data, c, m, limit, False, work, N, g)
+            loss = np.inf
+        elif gain > PROJECT * loss or loss > limit:
+            for k in range(row.K):
+                c[k] += work.step[k]
+            loss = assemble(row, data, c, m, limit, use, path, work, N, g)
     return loss
 
 
-@njit(**LEAN)
+@njit(**INLINE)
 def descend(row, data, c, m, steps, target, tolerance, rival, work):
     """Levenberg-Marquardt from c, in place, over the first m points.
 
@@ -291,25 +295,20 @@ class Plan(NamedTuple):
     agree: int
 
 
-@njit(**LEAN)
-def fit_one(row, data, warm, plan, stream, work, c):
-    """Fit one expression; best constants into c.
+@njit(**INLINE)
+def rank_starts(row, data, warm, plan, stream, work):
+    """Best random starts at few points into work.pool, their losses, ascending, into work.rank.
 
     Returns:
-        Mean weighted loss over all points, whether a minimum was reached, trial steps taken.
+        How many descents are worth it at most.
     """
-    K, N = row.K, data.X.shape[1]
-    if K == 0:
-        return assemble(row, data, c, N, np.inf, True, work, work.N, work.g), True, 0
-    # Rank candidates at few points, descend from the best at more, finish at all.
+    K = row.K
     kept = 1 if row.linears == K else plan.descents
     candidates = 1 if row.linears == K else len(warm) + plan.candidates
     pool, rank, start = work.pool, work.rank, work.start
     for s in range(kept):
         rank[s] = np.inf
     work.state[0] = np.uint64(stream)
-    work.ready[0] = 0
-    m = min(N, plan.glance)
     for s in range(candidates):
         if s < len(warm):
             for k in range(K):
@@ -319,7 +318,7 @@ def fit_one(row, data, warm, plan, stream, work, c):
                 start[k] = 1
         else:
             draw(start, K, work.state)
-        value = glance(row, data, start, m, work, work.N, work.g)
+        value = glance(row, data, start, min(plan.glance, len(data.y)), work, work.N, work.g)
         if value < rank[kept - 1]:
             at = kept - 1
             while at > 0 and value < rank[at - 1]:
@@ -330,29 +329,52 @@ def fit_one(row, data, warm, plan, stream, work, c):
             rank[at] = value
             for k in range(K):
                 pool[at, k] = start[k]
+    return kept
+
+
+@njit(**INLINE)
+def fit_one(row, data, warm, plan, stream, work, c):
+    """Fit one expression; best constants into c.
+
+    Returns:
+        Sum of weighted squared residuals, whether a minimum was reached, trial steps taken.
+    """
+    K, N = row.K, len(data.y)
+    work.ready[0] = 0
+    kept = rank_starts(row, data, warm, plan, stream, work)
     m = min(N, plan.screen)
     target = plan.target * data.spread * m / N
-    best, taken, agreeing = np.inf, 0, 1
-    for s in range(kept):
-        if rank[s] == np.inf:
+    best, done, taken, agreeing = np.inf, False, 0, 1
+    # Descents at some points; then, in the same loop, the best one's finish at all of them.
+    for s in range(kept + 1):
+        finish = s == kept or work.rank[s] == np.inf or best <= target or agreeing >= plan.agree
+        if finish and best == np.inf:
             break
-        loss, _, steps = descend(
-            row, data, pool[s], m, plan.steps, target, plan.tolerance, best, work
+        for k in range(K):
+            work.start[k] = c[k] if finish else work.pool[s, k]
+        loss, done, steps = descend(
+            row,
+            data,
+            work.start,
+            N if finish else m,
+            4 * plan.steps if finish else plan.steps,
+            0.0 if finish else target,
+            FINISH if finish else plan.tolerance,
+            np.inf if finish else best,
+            work,
         )
         taken += steps
-        agreeing = agreeing + 1 if abs(loss - best) <= 1e-3 * best else agreeing
-        if loss < best:
-            if loss < 0.999 * best:
-                agreeing = 1
+        if loss < 0.999 * best:
+            agreeing = 1
+        elif loss <= 1.001 * best:
+            agreeing += 1
+        if finish or loss < best:
             best = loss
             for k in range(K):
-                c[k] = pool[s, k]
-        if best <= target or agreeing >= plan.agree:
+                c[k] = work.start[k]
+        if finish:
             break
-    if best == np.inf:
-        return best, False, taken
-    loss, done, steps = descend(row, data, c, N, 4 * plan.steps, 0.0, FINISH, np.inf, work)
-    return loss, done, taken + steps
+    return best, done, taken
 
 
 @njit(**LEAN)

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import torch
 
 from methods.symbolic import vocabulary as tok
-from methods.symbolic.programs_torch import compile_batch, forward, layout, reverse
+from methods.symbolic.programs_torch import NODE_VALUES, compile_batch, forward, layout, reverse
 
 Tensor = torch.Tensor
 
 # As in constants_numba, where they are explained.
 GLANCE, SOLVED, PATIENCE, OPTIMISM = 32, 1e-16, 8, 8.0
 FINISH, MIN_DAMPING, MAX_DAMPING = 1e-6, 1e-14, 1e12
-NODE_VALUES = {"cpu": 2**22, "cuda": 2**27}  # in flight at a time: nodes times points
 
 
 def mark_linear(tokens: Tensor) -> Tensor:
@@ -227,7 +226,7 @@ def run(tokens, X, y, weights, warm, effort, deadline, seed: int):
     steps = torch.zeros(B, dtype=torch.int64, device=X.device)
     m = min(N, effort.screen)
     widest = max(N, effort.starts * m, (effort.pool + warm.shape[1]) * min(N, GLANCE))
-    block = max(1, NODE_VALUES.get(X.device.type, 2**22) // (L * widest))
+    block = max(1, NODE_VALUES.get(X.device.type, 2**23) // (L * widest))
     for lo in range(0, B, block):
         if deadline is not None and time.perf_counter() > deadline:
             break
@@ -261,8 +260,8 @@ def _fit(rows: Rows, warm: Tensor, K: int, effort, generator: torch.Generator, d
     glance = rows.take(group, min(N, GLANCE))
     moved, rank, _, _ = glance.project(starts.flatten(0, 1), again=False)
     rank = torch.where(rank.isfinite(), rank, torch.inf)
-    chosen = rank.view(b, -1).topk(S, largest=False).indices
-    first = moved.view(b, -1, K).gather(1, chosen[:, :, None].expand(-1, -1, K))
+    chosen = rank.view(b, starts.shape[1]).topk(S, largest=False).indices
+    first = moved.view(b, starts.shape[1], K).gather(1, chosen[:, :, None].expand(-1, -1, K))
     group = torch.arange(b, device=device).repeat_interleave(S)
     m = min(N, effort.screen)
     total = rows.weights.sum(1, keepdim=True)

@@ -15,6 +15,9 @@ from methods.symbolic import vocabulary as tok
 
 Tensor = torch.Tensor
 
+# Numbers in flight at a time, nodes times points; larger blocks spend less on launching kernels.
+NODE_VALUES = {"cpu": 2**23, "cuda": 2**27}
+
 
 def _power_slope(d: Tensor, v: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where((a == 0) & (b > 0), torch.zeros_like(d), d * (v * a.log()))
@@ -203,10 +206,22 @@ def reverse(program: Program, V: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def run(tokens: Tensor, X: Tensor, constants: Tensor, with_jacobian: bool) -> tuple[Tensor, ...]:
-    """See `programs.evaluate_with_jacobian`; the arguments are checked tensors of one device."""
-    program = compile_batch(tokens.to(X.device))
-    V = forward(program, X, constants)
-    values = V[program.roots]
-    if not with_jacobian:
-        return (values,)
-    return values, reverse(program, V, tuple(constants.shape)).transpose(1, 2)
+    """See `programs.evaluate_with_jacobian`; the arguments are checked tensors of one device.
+
+    Works through the batch in blocks of `NODE_VALUES` numbers.
+    """
+    tokens = tokens.to(X.device)
+    block = max(1, NODE_VALUES.get(X.device.type, 2**23) // max(1, tokens.shape[1] * X.shape[-2]))
+    parts = []
+    for lo in range(0, len(tokens), block):
+        here = slice(lo, lo + block)
+        program = compile_batch(tokens[here])
+        V = forward(program, X if X.ndim == 2 else X[here], constants[here])
+        part = (V[program.roots],)
+        if with_jacobian:
+            part += (reverse(program, V, tuple(constants[here].shape)).transpose(1, 2),)
+        parts.append(part)
+    if not parts:
+        empty = X.new_empty((0, X.shape[-2]))
+        return (empty, empty[:, :, None].expand(-1, -1, constants.shape[1]))[: 1 + with_jacobian]
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
