@@ -3,15 +3,18 @@
     python -m methods.symbolic.benchmark_sampler [--quick]
 
 Canonical forms run on one thread and are measured in processor time, so that other work on the
-machine does not count; the sampler is measured in both, with one thread and with all. Compilation
-and first calls are not counted.
+machine does not count; the sampler is measured in wall time too, with one stream and with one a
+core. Compilation and first calls are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -61,34 +64,45 @@ def measure_canonical(n: int) -> None:
     print(f"fingerprints: {len(tokens) / cpu:,.0f} a second")
 
 
-def measure_sampler(pairs: int, device: str, threads: int, queries: int) -> None:
-    """Pairs a second, and how the time divides."""
-    torch.set_num_threads(threads)
-    generator = torch.Generator(device).manual_seed(0)
+def _stream(pairs: int, device: str, queries: int, seed: int) -> tuple[int, float, float, float]:
+    """Pairs made, processor and wall seconds, and the share of expressions in the former."""
+    generator = torch.Generator(device).manual_seed(seed)
     config = SamplerConfig(points=64, query_points=queries)
     sampler = Sampler(2048 if device == "cpu" else 32768, generator, config)
     next(sampler)
-    before = sampler.counts.accepted
+    before, proposed = sampler.counts.accepted, sampler.counts.proposed
 
     def run() -> None:
         while sampler.counts.accepted - before < pairs:
             next(sampler)
 
     cpu, wall = timed(run)
-    made = sampler.counts.accepted - before
-    sample_trees(sampler.proposals, config, generator)
-    rounds = max(1, made // 3000) if device == "cpu" else 3
-    _, tree_wall = timed(
-        lambda: [sample_trees(sampler.proposals, config, generator) for _ in range(rounds)]
+    rounds = (sampler.counts.proposed - proposed) // sampler.proposals
+    some = max(1, rounds // 4)
+    tree_cpu, _ = timed(
+        lambda: [sample_trees(sampler.proposals, config, generator) for _ in range(some)]
     )
-    per_round = tree_wall / rounds
-    all_rounds = sampler.counts.proposed / sampler.proposals * made / sampler.counts.accepted
+    return sampler.counts.accepted - before, cpu, wall, tree_cpu / some * rounds / cpu
+
+
+def measure_sampler(pairs: int, device: str, streams: int, queries: int) -> None:
+    """Pairs a second of some streams side by side, each a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(streams, mp_context=context, initializer=_use_one_thread) as pool:
+        jobs = [pool.submit(_stream, pairs // streams, device, queries, i) for i in range(streams)]
+        results = [job.result() for job in jobs]
+    made = sum(r[0] for r in results)
     backend = "numba" if device == "cpu" and programs.HAS_NUMBA else "torch"
     print(
-        f"sampler, {device}, {threads} threads, {64 + queries} points, {backend}: "
-        f"{made / wall:,.0f} pairs a second, {made / cpu:,.0f} a processor second; "
-        f"expressions {per_round * all_rounds / wall:.0%} of the time"
+        f"sampler, {device}, {streams} streams, {64 + queries} points, {backend}: "
+        f"{sum(r[0] / r[2] for r in results):,.0f} pairs a second, "
+        f"{made / sum(r[1] for r in results):,.0f} a processor second; "
+        f"expressions {np.mean([r[3] for r in results]):.0%} of it"
     )
+
+
+def _use_one_thread() -> None:
+    os.environ["NUMBA_NUM_THREADS"] = "1"
 
 
 def main() -> None:
@@ -97,10 +111,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
     args = parser.parse_args()
     scale = 1 if args.quick else 10
-    torch.set_num_threads(1)
     measure_canonical(2_000 * scale)
-    for threads in sorted({1, programs.default_threads()}):
-        measure_sampler(5_000 * scale, "cpu", threads, 0)
+    for streams in sorted({1, programs.default_threads()}):
+        measure_sampler(5_000 * scale, "cpu", streams, 0)
     measure_sampler(5_000 * scale, "cpu", 1, 64)
     if torch.cuda.is_available():
         measure_sampler(200_000 * scale, "cuda", 1, 0)

@@ -20,8 +20,8 @@ points): a round of 131,072 proposals launches some 19,000 kernels, a third of t
 waits 3,800 times for the size of a subset; it moves about 2.7 MB for each of the 44,000 pairs that
 come out. At 6 microseconds a launch and 3 TB/s that is 0.11 s and 0.04 s, so some 300,000 pairs a
 second, bound by launches: fewer proposals at a time make it slower. `benchmark_sampler` measures it
-where a GPU is at hand. On a processor the kernels are too small to be shared by threads: use one
-torch thread and as many streams as cores.
+where a GPU is at hand. On a processor the kernels are too small to be shared by torch's threads, so
+one is used whatever is set; for more speed run several streams side by side.
 
 Needs torch and numpy; uses numba for evaluation on the CPU where it is installed.
 """
@@ -29,6 +29,7 @@ Needs torch and numpy; uses numba for evaluation on the CPU where it is installe
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 import torch
@@ -137,6 +138,20 @@ class Counts:
     accepted: int = 0
 
 
+@contextmanager
+def _one_kernel_thread(device: torch.device) -> Iterator[None]:
+    """On a processor, let torch run kernels in the calling thread alone."""
+    before = torch.get_num_threads()
+    if device.type != "cpu" or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def sample_trees(
     proposals: int, config: SamplerConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -149,6 +164,13 @@ def sample_trees(
     Returns:
         Tokens int64 (B, max_length), and the number of columns of each, int64 (B,).
     """
+    with _one_kernel_thread(generator.device):
+        return _sample_trees(proposals, config, generator)
+
+
+def _sample_trees(
+    proposals: int, config: SamplerConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     draw = inputs.Draw(generator)
     lengths = 1 + draw.pick(_length_weights(config.max_length), proposals)
     closed = torch.zeros_like(lengths)
@@ -229,7 +251,8 @@ class Sampler:
         self.counts.proposed += self.proposals
         self.counts.trees += len(tokens)
         for _ in range(_TRIES):
-            batch, good = self._attempt(tokens, variables)
+            with _one_kernel_thread(tokens.device):
+                batch, good = self._attempt(tokens, variables)
             self.counts.drawn += len(tokens)
             self.counts.accepted += len(batch)
             yield batch
