@@ -125,15 +125,17 @@ def polish(
     """
     weights = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
 
+    scale = float(np.abs(y).max(initial=0)) or 1.0  # losses are computed for y / scale
+
     def loss_of(formula: Expression) -> float:
         with np.errstate(all="ignore"):
-            square = weights * (formula.evaluate(X, names) - y) ** 2
-            loss = float(square.sum() / weights.sum())
+            squares = weights * ((formula.evaluate(X, names) - y) / scale) ** 2
+            loss = float(squares.sum() / weights.sum())
         return loss if math.isfinite(loss) else math.inf
 
     before = loss_of(expression)
     used = [name for name in names if name in expression.variables]
-    floor = noise_floor(y)
+    floor = noise_floor(y / scale)
     stages = [_Stage(neat(expression), ())]
     if before < math.inf and len(used) <= tok.MAX_VARIABLES:
         columns = [list(names).index(name) for name in used]
@@ -143,17 +145,18 @@ def polish(
         data = _Data(
             np.ascontiguousarray(X[rows][:, columns]) if used else np.zeros((len(rows), 1)),
             y[rows],
-            np.sqrt(weights[rows] / weights[rows].mean()),
+            np.sqrt(weights[rows] / weights[rows].mean()) / scale,
             floor,
         )
         signs = np.ascontiguousarray(X[:, columns]) if used else np.zeros((len(X), 1))
         stages += _stages(expression, used, data, signs, deadline)
+    square = scale * scale
     limit = before * tolerance(len(y), _count_numbers(expression)) + floor
     for stage in reversed(stages):
         loss = loss_of(stage.expression)
         if loss <= limit:
-            return Polished(stage.expression, loss, before, stage.steps)
-    return Polished(expression, before, before)
+            return Polished(stage.expression, loss * square, before * square, stage.steps)
+    return Polished(expression, before * square, before * square)
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class _Stage:
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """X (n, d), y (n,), square roots of weights (n,) of mean square 1, loss that is exact."""
+    """X (n, d), y (n,), square roots of the weights of residuals (n,), loss that is exact."""
 
     X: np.ndarray
     y: np.ndarray
@@ -459,7 +462,7 @@ def _rounded(value: float, error: float) -> Exact | float:
         return value
     for digits in range(2, _MOST_DIGITS):
         text = f"{value:.{digits - 1}e}"
-        if abs(float(text) - value) <= 0.1 * error:
+        if abs(float(text) - value) <= 0.25 * error:
             break
     else:
         return value

@@ -17,8 +17,7 @@ from methods.symbolic.exact import integer_nodes
 
 _ODD = {"sin", "tan", "tanh", "arcsin", "arctan", "sinh", "arcsinh", "arctanh", "cbrt", "sign"}
 _EVEN = {"cos", "cosh", "abs"}
-_LARGEST_POWER = 8
-_LARGEST = 10**30
+_LARGEST = 10**60
 
 _ADD, _SUB, _MUL, _DIV = (Operator(name, 2) for name in ("add", "sub", "mul", "div"))
 _POW, _NEG, _SQRT = Operator("pow", 2), Operator("neg", 1), Operator("sqrt", 1)
@@ -241,7 +240,7 @@ def _with_joined_roots(product: _Product) -> _Product:
 def _power(base: _Value, exponent: _Value) -> _Value:
     if isinstance(exponent, _Product) and exponent.plain:
         n = exponent.number
-        if isinstance(n, float) and n.is_integer() and abs(n) < _LARGEST_POWER:
+        if isinstance(n, float) and n.is_integer() and abs(n) < 1000:
             n = Fraction(int(n))
         if isinstance(n, Fraction):
             if n == 0:
@@ -260,8 +259,10 @@ def _power(base: _Value, exponent: _Value) -> _Value:
 
 def _whole_power(base: _Product, n: int) -> _Value:
     """base**n, n >= 2: of the number alone, of the rest as it stands."""
-    if base.plain and isinstance(base.number, Fraction) and n <= _LARGEST_POWER:
-        return _Product(base.number**n)
+    if base.plain and isinstance(base.number, Fraction):
+        size = max(abs(base.number.numerator), base.number.denominator)
+        if n * math.log(max(size, 1)) < math.log(_LARGEST):
+            return _Product(base.number**n)
     sign, number = Fraction(1), base.number
     if number < 0:
         number, sign = -number, Fraction(-1 if n % 2 else 1)

@@ -19,12 +19,14 @@ from lee_bench.expression import Expression, Number
 from methods.symbolic import constants, programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.archive import Archive, Entry, description_length, noise_floor, rank
+from methods.symbolic.fingerprint import fingerprints
 from methods.symbolic.polish import in_original_units, polish
 from methods.symbolic.printing import neat
 
 SOLVED = 1e-10
 """1 - R2 below which clean data are explained exactly."""
 
+_PROBES = 32  # rows on which functions that agree count as the same
 _MODERATE = 1e3  # sizes from 1/_MODERATE to _MODERATE are left as they are
 
 
@@ -118,10 +120,10 @@ class Problem:
         return neat(in_original_units(expression, units, self.y_unit))
 
     def loss(self, formula: Expression) -> float:
-        """Mean squared error of a formula on all rows, in original units; inf without a value."""
+        """Mean squared error on all rows, in units of y_unit squared; inf without a value."""
         with np.errstate(all="ignore"):
-            square = (formula.evaluate(self.all_X, self.all_names) - self.all_y) ** 2
-            loss = float(np.average(square, weights=self.all_weights))
+            residual = (formula.evaluate(self.all_X, self.all_names) - self.all_y) / self.y_unit
+            loss = float(np.average(residual**2, weights=self.all_weights))
         return loss if math.isfinite(loss) else math.inf
 
 
@@ -176,15 +178,17 @@ class Pool:
         self.promising, self.threads = promising, threads
         self.offered = self.tried = 0
         self._rng = np.random.default_rng(seed)
-        self._seen: set[bytes] = set()
+        self._seen: dict[int, int] = {}  # fingerprint -> shortest length
         m = len(problem.y)
         self._few = np.sort(self._rng.permutation(m)[: min(m, glance)])
+        mean = np.average(problem.y, weights=problem.weights)
+        self.archive.add(np.array([[tok.CONSTANT]]), np.array([[mean]]), [problem.variance])
 
     @property
     def best_loss(self) -> float:
         """Lowest loss so far, as a share of the variance of y."""
-        best = self.archive.best(1)
-        return best[0].loss / self.problem.variance if best else math.inf
+        loss, variance = self.archive.best(1)[0].loss, self.problem.variance
+        return loss / variance if variance > 0 else 0.0
 
     def offer(self, tokens: np.ndarray) -> int:
         """Try a batch of skeletons.
@@ -233,12 +237,13 @@ class Pool:
         )
 
     def _new(self, cores: np.ndarray) -> np.ndarray:
-        """The rows not seen before, each once."""
+        """The rows whose affine family was not seen before, or only in longer words."""
+        cores = cores[tok.IS_VARIABLE[cores].any(1)]
+        keys = fingerprints(cores, X=self.problem.X[self._few[:_PROBES]], affine=True)
         kept = []
-        for i, row in enumerate(np.ascontiguousarray(cores.astype(np.int8))):
-            key = row.tobytes().rstrip(b"\0")  # PAD is 0
-            if key not in self._seen:
-                self._seen.add(key)
+        for i, (key, n) in enumerate(zip(keys.tolist(), tok.lengths(cores).tolist(), strict=True)):
+            if n < self._seen.get(key, math.inf):
+                self._seen[key] = n
                 kept.append(i)
         return cores[kept]
 
@@ -250,7 +255,8 @@ class Pool:
             if entry.complexity < len(bar):
                 bar[entry.complexity] = min(bar[entry.complexity], entry.loss)
         bar = np.maximum(np.minimum.accumulate(bar), self.problem.floor)
-        ratio = loss / bar[lengths]  # on few points: may be off by some ten per cent
+        with np.errstate(over="ignore"):
+            ratio = loss / bar[lengths]  # on few points: may be off by some ten per cent
         order = np.argsort(ratio, kind="stable")
         return order[ratio[order] < 1.5][: self.promising]
 
@@ -267,9 +273,7 @@ class Pool:
             return False
         problem = self.problem
         formula = problem.formula(self.archive.best(1)[0])
-        mean = np.average(problem.all_y, weights=problem.all_weights)
-        variance = np.average((problem.all_y - mean) ** 2, weights=problem.all_weights)
-        return problem.loss(formula) < SOLVED * variance
+        return problem.loss(formula) <= max(SOLVED * problem.variance, problem.floor)
 
     def answers(self, deadline: float, most: int = 6) -> tuple[list[Answer], int]:
         """The front as formulas, simplest first, and the index of the chosen one.
@@ -279,18 +283,16 @@ class Pool:
             most: candidates to polish, those of shortest description first.
         """
         problem = self.problem
-        points, floor = len(problem.all_y), noise_floor(problem.all_y)
-        answers: list[Answer] = []
+        points = len(problem.all_y)
 
-        def made(formula: Expression, loss: float, polished: bool) -> Answer:
-            nodes = len(formula)
-            length = float(description_length(loss, nodes, 0, points, floor)) + digit_nats(formula)
-            return Answer(formula, loss, nodes, polished, length)
+        def made(formula: Expression, polished: bool) -> Answer:
+            nodes, loss = len(formula), problem.loss(formula)
+            length = description_length(loss, nodes, 0, points, problem.floor)
+            price = float(length) + digit_nats(formula)
+            return Answer(formula, loss * problem.y_unit * problem.y_unit, nodes, polished, price)
 
         entries = self.archive.entries()
-        for entry in entries:
-            formula = problem.formula(entry)
-            answers.append(made(formula, problem.loss(formula), polished=False))
+        answers = [made(problem.formula(entry), polished=False) for entry in entries]
         for i in rank(entries, points, problem.floor)[:most].tolist():
             if time.perf_counter() >= deadline:
                 break
@@ -302,7 +304,7 @@ class Pool:
                 weights=problem.all_weights,
                 deadline=deadline,
             )
-            answers[i] = made(done.expression, done.loss, polished=True)
+            answers[i] = made(done.expression, polished=True)
         chosen = min(answers, key=lambda a: a.description)
         front: list[Answer] = []
         for answer in sorted(answers, key=lambda a: (a.nodes, a.loss, not a.polished)):
@@ -329,7 +331,7 @@ def without_affine(tokens: np.ndarray) -> np.ndarray:
         tokens: int64 (B, L), canonical rows.
 
     Returns:
-        (B, L); a row that was nothing but constants becomes empty.
+        (B, L)
     """
     tokens = np.array(tokens, dtype=np.int64)
     wide = np.pad(tokens, ((0, 0), (0, 2)))  # PAD is 0

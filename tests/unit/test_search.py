@@ -1,0 +1,186 @@
+"""The pool that tries skeletons, and `prior`, which offers it blind draws."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+from lee_bench.contract import Budget, Task
+from lee_bench.expression import parse
+from methods.prior import Prior
+from methods.symbolic import vocabulary as tok
+from methods.symbolic.search import (
+    Pool,
+    Problem,
+    digit_nats,
+    relevance,
+    with_affine,
+    without_affine,
+)
+
+NAMES = ("a", "b", "c")
+
+
+def sample(law: str, noise: float = 0.0, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1, 4, size=(n, 3))
+    y = parse(law, NAMES).evaluate(X, NAMES)
+    return X, y + noise * np.sqrt(np.mean(y**2)) * rng.normal(size=n)
+
+
+def rows(*texts: str) -> np.ndarray:
+    return tok.stack([tok.encode(text) for text in texts])
+
+
+SKELETONS = rows("* x0 x1", "x2", "sin x1", "+ x0 * C x2", "exp * C x1", "* x1 sin x0", "- x0 x2")
+
+
+@pytest.mark.parametrize(
+    ("law", "expected"),
+    [
+        ("2*a*b + 5", "2*a*b + 5"),
+        ("1e-9*b*sin(a)", "b*sin(a)/1000000000"),
+        ("3*exp(-b/2)", "3*exp(-b/2)"),
+        ("c - a", "c - a"),
+        ("4e15 + 1e15*c", "10**15*c + 4*10**15"),
+    ],
+)
+def test_finds_the_member_of_the_family(law, expected):
+    X, y = sample(law)
+    pool = Pool(Problem(X, y, NAMES), threads=1)
+    pool.offer(SKELETONS)
+    assert pool.solved()
+    answers, chosen = pool.answers(math.inf)
+    assert str(answers[chosen].formula) == expected
+
+
+def test_noise_does_not_solve_and_does_not_mislead():
+    X, y = sample("2*a*b + 5", noise=0.05)
+    pool = Pool(Problem(X, y, NAMES), threads=1)
+    pool.offer(SKELETONS)
+    assert not pool.solved()
+    answers, chosen = pool.answers(math.inf)
+    assert str(answers[chosen].formula) == "2*a*b + 5"
+    assert all(math.isfinite(answer.loss) for answer in answers)
+    losses = [answer.loss for answer in answers if answer is not answers[chosen]]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_the_same_function_is_tried_once():
+    X, y = sample("a*b + sin(c)")
+    pool = Pool(Problem(X, y, NAMES), threads=1)
+    assert pool.offer(rows("* x0 x1", "* C * x0 x1", "+ C * x0 x1", "exp log * x1 x0")) == 1
+    assert pool.offer(rows("* x0 x1", "sin x0", "C")) == 1
+    assert (pool.offered, pool.tried) == (7, 2)
+
+
+def test_a_shorter_form_of_a_function_is_tried_again():
+    X, y = sample("a")
+    pool = Pool(Problem(X, y, NAMES), threads=1)
+    assert pool.offer(rows("exp log x0")) == 1
+    assert pool.offer(rows("x0")) == 1
+    answers, chosen = pool.answers(math.inf)
+    assert str(answers[chosen].formula) == "a"
+
+
+def test_affine_wrappings_come_off_and_go_on():
+    tokens = rows("+ C * C sin x0", "/ C x1", "- C x0", "neg * C + C x1", "* x0 + C x1")
+    cores = without_affine(tokens)
+    found = [" ".join(tok.decode(row)) for row in cores]
+    assert found == ["sin x0", "inv x1", "x0", "x1", "* x0 + C x1"]
+    wide = with_affine(cores[:2])
+    assert [" ".join(tok.decode(row)) for row in wide] == ["+ C * C sin x0", "+ C * C inv x1"]
+    assert " ".join(tok.decode(with_affine(cores[:1], shifted=False)[0])) == "* C sin x0"
+
+
+def test_weights_decide():
+    X, y = sample("2*a*b + 5")
+    y[:100] = -3.0
+    weights = np.ones(len(y))
+    weights[:100] = 0
+    pool = Pool(Problem(X, y, NAMES, weights), threads=1)
+    pool.offer(SKELETONS)
+    assert pool.solved()
+
+
+def test_relevant_columns_are_chosen_and_named():
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(500, 25))
+    y = X[:, 3] + X[:, 17] ** 2
+    assert set(np.argsort(-relevance(X, y))[:2].tolist()) == {3, 17}
+    names = tuple(f"v{i}" for i in range(25))
+    problem = Problem(X, y, names)
+    assert len(problem.columns) == 10
+    assert {"v3", "v17"} <= set(problem.names)
+    X[:, 5], y = 0.0, np.zeros(500)
+    assert relevance(X, y).tolist() == [0.0] * 25
+
+
+def test_digits_cost():
+    price = [digit_nats(parse(text, NAMES)) for text in ("2*a", "a", "12*a", "2.5*a", "2.512*a")]
+    assert price == sorted(price) or price[0] == price[1] == 0
+    assert price[2] == pytest.approx(math.log(10))
+    assert price[4] == pytest.approx(4 * math.log(10))
+
+
+def run(task: Task, seconds: float = 20.0, **settings) -> tuple[Prior, object]:
+    method = Prior(**settings)
+    budget = Budget(seconds)
+    method.prepare(task, budget, 3)
+    method.search(task, budget, 3)
+    return method, method.answer()
+
+
+def test_prior_finds_a_small_law_and_stops():
+    X, y = sample("a*b/c")
+    outcome = run(Task(X, y, NAMES))[1]
+    assert outcome.stop_reason == "solved"
+    assert outcome.candidates[outcome.chosen].formula == "a*b/c"
+    assert outcome.details["distinct"] <= outcome.details["candidates"]
+
+
+def test_prior_repeats_itself_round_by_round():
+    X, y = sample("a*exp(-b) + sin(a*c)**2", noise=0.1)
+    settings = {"max_rounds": 2, "proposals": 512}
+    first, second = (run(Task(X, y, NAMES), **settings)[1] for _ in range(2))
+    assert first.candidates == second.candidates
+    assert first.chosen == second.chosen
+    assert first.stop_reason == "round limit"
+
+
+def test_prior_keeps_its_budget():
+    X, y = sample("a*exp(-b) + sin(a*c)**2", noise=0.1)
+    task, budget = Task(X, y, NAMES), Budget(1.5)
+    method = Prior()
+    method.prepare(task, budget, 0)
+    begin = time.perf_counter()
+    method.search(task, budget, 0)
+    assert 0.5 < time.perf_counter() - begin < 1.05 * 1.5 + 0.3
+    assert method.answer().stop_reason == "time limit"
+
+
+def test_prior_says_which_features_it_used():
+    rng = np.random.default_rng(1)
+    X = rng.uniform(1, 2, size=(200, 14))
+    names = tuple(f"v{i}" for i in range(14))
+    outcome = run(Task(X, X[:, 2] * X[:, 12], names), max_rounds=2)[1]
+    assert "10 most relevant of 14" in outcome.details["features"]
+    assert outcome.candidates[outcome.chosen].formula == "v2*v12"
+
+
+@pytest.mark.parametrize(
+    "y", [np.zeros(40), np.full(40, 2.5), np.full(40, 1e300)], ids=["zero", "constant", "huge"]
+)
+def test_prior_answers_a_constant_target(y):
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    outcome = run(Task(X, y, ("a", "b")), max_rounds=1, proposals=256)[1]
+    value = parse(outcome.candidates[outcome.chosen].formula, ("a", "b")).evaluate(X, ("a", "b"))
+    np.testing.assert_allclose(value, y)
+
+
+def test_prior_takes_one_row():
+    outcome = run(Task(np.ones((1, 1)), np.ones(1), ("a",)), max_rounds=1, proposals=256)[1]
+    assert outcome.candidates
