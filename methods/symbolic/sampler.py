@@ -240,23 +240,33 @@ class Sampler:
 
     def __next__(self) -> Batch:
         while sum(map(len, self._ready)) < self.batch_size:
-            self._ready += self._produce()
-        rows = Batch.join(self._ready)
-        self._ready = [rows[self.batch_size :]]
-        return rows[: self.batch_size]
+            self._ready.append(self._produce())
+        parts, missing = [], self.batch_size
+        while missing:
+            part = self._ready.pop(0)
+            if len(part) > missing:
+                self._ready.insert(0, part[missing:])
+            parts.append(part[:missing])
+            missing -= len(parts[-1])
+        return Batch.join(parts)
 
     @torch.no_grad()
-    def _produce(self) -> Iterator[Batch]:
+    def _produce(self) -> Batch:
+        """What becomes of one lot of proposals, in random order: late tries are harder functions."""
         tokens, variables = sample_trees(self.proposals, self.config, self.generator)
         self.counts.proposed += self.proposals
         self.counts.trees += len(tokens)
-        for _ in range(_TRIES):
-            with _one_kernel_thread(tokens.device):
+        parts = []
+        with _one_kernel_thread(tokens.device):
+            for _ in range(_TRIES):
                 batch, good = self._attempt(tokens, variables)
-            self.counts.drawn += len(tokens)
-            self.counts.accepted += len(batch)
-            yield batch
-            tokens, variables = tokens[~good], variables[~good]
+                parts.append(batch)
+                self.counts.drawn += len(tokens)
+                self.counts.accepted += len(batch)
+                tokens, variables = tokens[~good], variables[~good]
+            rows = Batch.join(parts)
+            device = self.generator.device
+            return rows[torch.randperm(len(rows), generator=self.generator, device=device)]
 
     def _attempt(self, tokens: Tensor, variables: Tensor) -> tuple[Batch, Tensor]:
         """Data for each tree, and whether they are good."""
@@ -291,8 +301,8 @@ class Sampler:
 
     def _noise(self, B: int, draw: inputs.Draw) -> Tensor:
         """Zero, or evenly over the decades from 0.001 up."""
-        high = torch.tensor(self.config.max_noise)
-        level = 0.001 * (high / 0.001) ** draw.uniform(0, 1, B)
+        high = self.config.max_noise
+        level = (0.001 * (high / 0.001) ** draw.uniform(0, 1, B)).clamp(max=high)
         return torch.where(draw.chance(self.config.noiseless, B), 0.0, level)
 
 
