@@ -252,7 +252,7 @@ class Sampler:
 
     @torch.no_grad()
     def _produce(self) -> Batch:
-        """What becomes of one lot of proposals, in random order: late tries are harder functions."""
+        """What becomes of one lot of proposals, shuffled: functions of later tries are harder."""
         tokens, variables = sample_trees(self.proposals, self.config, self.generator)
         self.counts.proposed += self.proposals
         self.counts.trees += len(tokens)
