@@ -85,7 +85,7 @@ class Settings:
 
     Attributes:
         rate, hidden_rate: learning rates at their height, of AdamW and of Muon.
-        warmup: steps over which the rate rises, at every start.
+        warmup: first steps, over which the rate rises.
         cooldown: last share of a sitting's time over which the rate falls to nothing.
         weight_decay: in units of the rate.
         betas: of AdamW.
@@ -272,7 +272,7 @@ class Trainer:
         data = Prefetcher(self.objective.batch, progress.batches, settings.ahead)
         peak = matmul_rate(self._device, self.objective.dtype, settings.shards)
         window = Window(self._cost(), peak)
-        begun, before, first = time.monotonic(), progress.seconds, progress.step
+        begun, before = time.monotonic(), progress.seconds
         due = {
             "report": settings.report_seconds,
             "checkpoint": settings.checkpoint_seconds,
@@ -284,7 +284,7 @@ class Trainer:
                     elapsed = time.monotonic() - begun
                     if self._stop or elapsed >= minutes * 60:
                         break
-                    rate = self._rate(progress.step - first, elapsed / (minutes * 60))
+                    rate = self._rate(progress.step, elapsed / (minutes * 60))
                     terms = self.step([data.next() for _ in range(settings.shards)], rate)
                     window.add(terms, settings.shards * self.objective.rows)
                     elapsed = time.monotonic() - begun
@@ -314,8 +314,11 @@ class Trainer:
 
     def _cost(self) -> float:
         """Floating-point operations of matrix products that one example takes."""
+        at = self.progress.batches
+        batch = self.objective.batch(at)
+        self._gradients(0, at, batch)  # an objective may do more from its second step on
         with FlopCounterMode(display=False) as counter:
-            self._gradients(0, 0, self.objective.batch(0))
+            self._gradients(0, at, batch)
         return counter.get_total_flops() / self.objective.rows
 
     def _rate(self, steps: int, share: float) -> float:

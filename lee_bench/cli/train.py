@@ -40,15 +40,6 @@ def train(
             show_default=False,
         ),
     ] = None,
-    own: Annotated[
-        float,
-        typer.Option(
-            help="Second phase: readings with the network's own decodes as candidates, as a share "
-            "of each batch.",
-            min=0.0,
-            max=1.0,
-        ),
-    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of weights, data and noise.", min=0)] = 0,
     threads: Annotated[
         int | None,
@@ -70,7 +61,6 @@ def train(
         folder=folder,
         resume=resume,
         start=start,
-        own=own,
         seed=seed,
         threads=threads,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from methods.symbolic import constants, programs
 from methods.symbolic import vocabulary as tok
@@ -25,7 +28,7 @@ class Candidates:
 
     Attributes:
         tokens: int64 (B, L), prefix, padded.
-        constants: float32 (B, K).
+        constants: float32 (B, L), one for each placeholder from the left, 0 beyond them.
         prediction: float32 (B, N), their values at the points; NaN or infinite where undefined.
     """
 
@@ -35,6 +38,23 @@ class Candidates:
 
     def __getitem__(self, rows) -> Candidates:
         return Candidates(self.tokens[rows], self.constants[rows], self.prediction[rows])
+
+    def error(self, y: Tensor) -> Tensor:
+        """Mean squared residual (B,) at targets y (B, N); infinite where a value is undefined."""
+        return (y - self.prediction).square().mean(1).nan_to_num(torch.inf, torch.inf)
+
+    def where(self, chosen: Tensor, others: Candidates) -> Candidates:
+        """Rows of this batch where `chosen`, bool (B,), else those of another of like shape."""
+        pairs = zip(self._tensors(), others._tensors(), strict=True)
+        return Candidates(*(torch.where(chosen[:, None], a, b) for a, b in pairs))
+
+    @classmethod
+    def join(cls, parts: Sequence[Candidates]) -> Candidates:
+        """All rows of some batches."""
+        return cls(*map(torch.cat, zip(*(part._tensors() for part in parts), strict=True)))
+
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.tokens, self.constants, self.prediction
 
 
 def mutate(tokens: np.ndarray, variables: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -107,4 +127,5 @@ def fitted(tokens: Tensor, functions: Batch, seed: int) -> Candidates:
     fit = constants.fit(tokens, X, y, effort=EFFORT, seed=seed, threads=1)
     found = fit.constants.to(X)
     prediction = programs.evaluate(tokens, X, found, threads=1)
-    return Candidates(tokens, found.float(), prediction.float())
+    room = tokens.shape[1] - found.shape[1]
+    return Candidates(tokens, functional.pad(found.float(), (0, room)), prediction.float())

@@ -43,7 +43,8 @@ class TaskConfig:
         alone: share of them read from data alone.
         truth: share read with the truth as candidate; the others are read with a mutation.
         twice: share read both ways.
-        own: readings of a batch before, with the network's own decode; as a share of `rows`.
+        own: readings of functions of earlier batches with the network's own decode, in units of
+            `rows`; from batch `own_from` on. Before it, decodes are too wild to learn from.
         points: points drawn for a function, of which a bag holds some.
         queries: further points for the evaluation loss.
         bags: sizes of bags; one is drawn for each kind of reading in a batch.
@@ -53,10 +54,11 @@ class TaskConfig:
     """
 
     rows: int = 192
-    alone: float = 0.5
+    alone: float = 0.7
     truth: float = 0.1
-    twice: float = 0.2
-    own: float = 0.0
+    twice: float = 0.1
+    own: float = 0.5
+    own_from: int = 1000
     points: int = 64
     queries: int = 12
     bags: tuple[int, ...] = (16, 24, 32, 48)
@@ -85,6 +87,21 @@ class Batch:
     candidates: Candidates
     alone: int
     first: int
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Functions to be read again with what the network wrote when it read them last.
+
+    Attributes:
+        functions: rows of some batches.
+        candidates: a decode of each, constants fitted.
+        z: float32 (B, z_tokens, z_width), the encoder's answer before.
+    """
+
+    functions: Functions
+    candidates: Candidates
+    z: Tensor
 
 
 @dataclass(frozen=True)
@@ -172,13 +189,9 @@ class Objective:
         self.module = model.to(device)
         blocks = (m for m in self.module.modules() if isinstance(m, Block))
         self.hidden = [p for block in blocks for p in block.parameters() if p.ndim == 2]
-        self.rows = task.rows + self._own_rows
+        self.rows = task.rows
         self.functions = NumberedFunctions(task.rows, self.sampler, task.seed, device)
-        self._carried: dict[int, tuple[Functions, Candidates, Tensor]] = {}
-
-    @property
-    def _own_rows(self) -> int:
-        return int(self.task.own * self.task.rows)
+        self._carried: dict[int, Carried] = {}
 
     @property
     def sampler(self) -> SamplerConfig:
@@ -201,15 +214,15 @@ class Objective:
         first = alone - int(task.twice * task.rows)
         truth = int(task.truth * task.rows)
         rows = functions[first:]
-        mutants = self.mutants(rows, index)
+        mutants = self.mutants(rows, [task.seed, index])
         # Rows are in no order, but those read twice come first; the truth is spread over all.
         right = torch.linspace(0, len(mutants) - 1, truth, device=self.device).long()
         mutants[right] = rows.tokens[right]
         return Batch(functions, fitted(mutants, rows, seed=index), alone, first)
 
-    def mutants(self, functions: Functions, seed: int) -> Tensor:
+    def mutants(self, functions: Functions, seed: int | list[int]) -> Tensor:
         """Wrong versions of functions, int64 (B, L)."""
-        rng = np.random.default_rng([self.task.seed, seed])
+        rng = np.random.default_rng(seed)
         tokens, variables = functions.tokens.cpu().numpy(), functions.variables.cpu().numpy()
         return torch.from_numpy(mutate(tokens, variables, rng)).to(self.device)
 
@@ -224,11 +237,11 @@ class Objective:
             )
             readings = {"none": alone, "mutant": given}
             pairs = [(alone.z[batch.first :], given.z[: batch.alone - batch.first])]
-            if shard in self._carried:
-                functions, candidates, before = self._carried[shard]
-                own = read(module, functions, self._bag(generator), candidates)
-                readings["own"] = own
-                pairs.append((before, own.z))
+            carried = self._carried.get(shard)
+            if carried is not None:
+                bag = self._bag(generator)
+                readings["own"] = read(module, carried.functions, bag, carried.candidates)
+                pairs.append((carried.z, readings["own"].z))
             terms = self._ask(Reading.join(list(readings.values())), generator)
             cross, count = terms.pop("cross"), terms.pop("count")
             loss = cross.sum() / count.sum()
@@ -239,8 +252,8 @@ class Objective:
                 terms[kind] = nats.sum() / tokens.sum()
             terms["close"] = torch.cat([(a - b).square().mean((1, 2)) for a, b in pairs]).mean()
             loss = loss + task.evaluation * terms["g_eval"] + task.closeness * terms["close"]
-            if self._own_rows:
-                self._carried[shard] = self._carry(readings, index, generator)
+            if task.own > 0 and index >= task.own_from:
+                self._carried[shard] = self._carry(readings, carried, index, generator)
         return loss, terms
 
     def _bag(self, generator: torch.Generator) -> Tensor:
@@ -262,20 +275,33 @@ class Objective:
 
     @torch.no_grad()
     def _carry(
-        self, readings: Mapping[str, Reading], index: int, generator: torch.Generator
-    ) -> tuple[Functions, Candidates, Tensor]:
+        self,
+        readings: Mapping[str, Reading],
+        carried: Carried | None,
+        index: int,
+        generator: torch.Generator,
+    ) -> Carried:
         """Decode some of this step's readings, to be read again in the next step.
 
         Half come from first estimates and half from readings that had a decode of their own, so
-        candidates of every round of refinement occur.
+        candidates of every round of refinement occur. Of the latter, half keep the better of the
+        old and the new decode, as a search does.
         """
-        sources = [readings[kind] for kind in ("none", "own") if kind in readings]
-        share = math.ceil(self._own_rows / len(sources))
         draw = {"generator": generator, "device": self.device}
-        taken = Reading.join([r[torch.randperm(len(r.z), **draw)[:share]] for r in sources])
+        sources = [readings[kind] for kind in ("none", "own") if kind in readings]
+        share = math.ceil(self.task.own * self.task.rows / len(sources))
+        orders = [torch.randperm(len(r.z), **draw)[:share] for r in sources]
+        taken = Reading.join([r[order] for r, order in zip(sources, orders, strict=True)])
         z = taken.z.detach()
         tokens, _ = self.module.expression.sample(z, taken.functions.variables, generator=generator)
-        return taken.functions, fitted(tokens, taken.functions, seed=index), z
+        decodes = fitted(tokens, taken.functions, seed=index)
+        if carried is not None:
+            before, after = slice(None, len(orders[0])), slice(len(orders[0]), None)
+            old, new = carried.candidates[orders[1]], decodes[after]
+            y = taken.functions.y[after]
+            better = (old.error(y) < new.error(y)) & (torch.rand(len(y), **draw) < 0.5)
+            decodes = Candidates.join([decodes[before], old.where(better, new)])
+        return Carried(taken.functions, decodes, z)
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Figures on frozen held-out samples; see `methods.lee.validation`."""

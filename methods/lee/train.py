@@ -22,7 +22,7 @@ from methods.lee.objective import Objective, TaskConfig
 from methods.training import Progress, Settings, Trainer, pick_device, show_progress
 
 # On a processor a step is one batch a core; a GPU takes a batch that keeps it busy.
-_ON_GPU = TaskConfig(rows=2048)
+_ON_GPU = TaskConfig(rows=4096, own_from=500)
 
 
 def train(
@@ -33,7 +33,6 @@ def train(
     folder: Path | None = None,
     resume: bool = False,
     start: Path | None = None,
-    own: float = 0.0,
     seed: int = 0,
     threads: int | None = None,
 ) -> Progress:
@@ -45,7 +44,6 @@ def train(
         folder: for checkpoints and the model; results/training/lee-<size> by default.
         resume: go on from the folder's newest checkpoint.
         start: a saved model to begin from, with a fresh optimiser, where nothing is resumed.
-        own: share of candidates that are the network's own decodes (see `TaskConfig`).
         seed: of weights, data and noise.
         threads: processor cores to use; all by default.
 
@@ -61,7 +59,7 @@ def train(
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("high")
-    task = replace(_ON_GPU if where.type == "cuda" else TaskConfig(), own=own, seed=seed)
+    task = replace(_ON_GPU if where.type == "cuda" else TaskConfig(), seed=seed)
     settings = Settings(shards=threads if where.type == "cpu" else 1)
     torch.manual_seed(seed)
     model = checkpoint.load(start)[0].train() if start else LEE(SIZES[size])
@@ -95,7 +93,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--start", type=Path, help="a saved model to begin from")
-    parser.add_argument("--own", type=float, default=0.0, help="share of own decodes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
     options: dict[str, Any] = vars(parser.parse_args(arguments))

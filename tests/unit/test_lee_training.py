@@ -1,0 +1,202 @@
+"""What LEE is asked in training, and its training command, at a size that takes seconds."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lee_bench.errors import UsageError
+from methods.lee import checkpoint, train, validation
+from methods.lee.candidates import Candidates, fitted
+from methods.lee.config import SIZES, ModelConfig
+from methods.lee.functions import NumberedFunctions
+from methods.lee.model import LEE
+from methods.lee.objective import Objective, TaskConfig, cross_entropy, read
+from methods.symbolic import vocabulary as tok
+from methods.symbolic.sampler import SamplerConfig
+
+CPU = torch.device("cpu")
+TINY = ModelConfig(width=32, heads=2, hidden=48, encoders=1, decoders=1, latents=6, z_width=16)
+TASK = TaskConfig(rows=40, alone=0.5, twice=0.2, own=0.5, own_from=0)
+
+
+def objective(task=TASK):
+    torch.manual_seed(0)
+    return Objective(LEE(TINY), task, CPU)
+
+
+def test_numbered_functions_repeat_and_differ():
+    config = SamplerConfig(points=20)
+    one, two = (NumberedFunctions(300, config, 5, CPU) for _ in range(2))
+    far = one.together + 1
+    late = two[far]
+    assert torch.equal(one[far].tokens, late.tokens)
+    assert torch.equal(one[far].y, late.y)
+    assert len(one[0]) == 300
+    for other in (one[far - 1], NumberedFunctions(300, config, 6, CPU)[far]):
+        assert not torch.equal(other.tokens, late.tokens)
+
+
+def test_a_batch_gives_some_functions_the_truth_and_others_something_wrong():
+    task = TASK
+    batch = objective().batch(3)
+    assert len(batch.functions) == task.rows
+    assert batch.alone == 20
+    assert batch.first == 12
+    rest = batch.functions[batch.first :]
+    assert len(batch.candidates.tokens) == len(rest)
+    right = (batch.candidates.tokens == rest.tokens).all(1)
+    assert 4 <= right.sum() <= 12
+    assert tok.is_valid(batch.candidates.tokens.numpy()).all()
+    assert batch.candidates.prediction.shape == rest.y.shape
+
+
+def test_the_truth_with_fitted_constants_fits():
+    functions = NumberedFunctions(200, SamplerConfig(points=40, noiseless=1.0), 0, CPU)[0]
+    given = fitted(functions.tokens, functions, seed=0)
+    error = (given.prediction - functions.y).square().mean(1) / functions.y.var(1)
+    assert (error < 1e-6).float().mean() > 0.85
+
+
+def test_a_loss_is_finite_repeats_and_reaches_every_weight():
+    batch, first, second = objective().batch(0), objective(), objective()
+    for step in range(2):  # own decodes come with the second
+        loss, terms = first.loss(batch, step, 0)
+        again, _ = second.loss(batch, step, 0)
+    assert torch.equal(loss, again)
+    assert set(terms) == {"g_eval", "none", "mutant", "own", "close"}
+    assert all(value.isfinite() for value in terms.values())
+    loss.backward()
+    for name, parameter in first.module.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_own_decodes_are_read_with_the_functions_they_came_from():
+    subject = objective()
+    batch = subject.batch(0)
+    subject.loss(batch, 0, shard=0)
+    carried = subject._carried[0]
+    functions, candidates, z = carried.functions, carried.candidates, carried.z
+    assert len(functions) == len(candidates.tokens) == len(z) == 20
+    known = {tuple(row) for row in batch.functions.tokens.tolist()}
+    assert all(tuple(row) in known for row in functions.tokens.tolist())
+    assert tok.is_valid(candidates.tokens.numpy()).all()
+    # The prediction is the candidate's at those functions' points.
+    again = fitted(candidates.tokens, functions, seed=0)
+    same = torch.isclose(again.prediction, candidates.prediction, rtol=1e-2, equal_nan=True)
+    assert same.all(1).float().mean() > 0.8
+    subject.loss(subject.batch(1), 1, shard=0)
+    assert len(subject._carried[0].functions) == 20
+    assert 1 not in subject._carried  # each shard keeps its own
+
+
+def test_own_decodes_come_from_the_batch_they_are_told_to():
+    subject = objective(replace(TASK, own_from=2))
+    for index in range(2):
+        subject.loss(subject.batch(index), index, 0)
+        assert not subject._carried
+    subject.loss(subject.batch(2), 2, 0)
+    assert subject._carried
+
+
+def test_the_better_of_two_candidates_is_told_by_their_errors():
+    functions = NumberedFunctions(30, SamplerConfig(points=40, noiseless=1.0), 0, CPU)[0]
+    right = fitted(functions.tokens, functions, seed=0)
+    wrong = fitted(functions.tokens.roll(1, 0), functions, seed=0)
+    assert (right.error(functions.y) <= wrong.error(functions.y)).float().mean() > 0.9
+    undefined = replace(wrong, prediction=torch.full_like(wrong.prediction, torch.nan))
+    assert undefined.error(functions.y).isinf().all()
+    chosen = torch.arange(30) % 2 == 0
+    mixed = right.where(chosen, wrong)
+    assert torch.equal(mixed.tokens[0], right.tokens[0])
+    assert torch.equal(mixed.constants[1], wrong.constants[1])
+    assert len(Candidates.join([right, wrong]).tokens) == 60
+
+
+def test_cross_entropy_does_not_depend_on_how_rows_are_ordered():
+    subject = objective()
+    functions = subject.functions[0]
+    with torch.no_grad():
+        reading = read(subject.module, functions, torch.arange(24))
+        nats, right, count = cross_entropy(subject.module, reading)
+        order = torch.randperm(len(functions))
+        shuffled, _, _ = cross_entropy(subject.module, reading[order])
+    assert torch.allclose(nats[order], shuffled, rtol=1e-3, atol=1e-3)
+    assert torch.equal(count, (functions.tokens != tok.PAD).sum(1).float())
+    assert (right <= count).all()
+
+
+def test_validation_figures_are_frozen(monkeypatch):
+    monkeypatch.setattr(validation, "SAMPLES", 4)
+    subject = objective()
+    figures = subject.validate(subject.module)
+    wanted = {"none", "truth", "mutant", "own", "none accuracy", "g_eval", "recovered"}
+    assert wanted <= set(figures)
+    other = Objective(subject.module, replace(TASK, seed=1), CPU)
+    assert other.validate(subject.module) == figures  # whatever the seed of training
+
+
+@pytest.mark.parametrize(
+    "change", [{"alone": 0.1, "twice": 0.2}, {"bags": (32, 70)}, {"alone": 1.5, "twice": 0.0}]
+)
+def test_a_task_that_makes_no_sense_is_refused(change):
+    with pytest.raises(ValueError, match=r"functions|points"):
+        replace(TASK, **change)
+
+
+def test_training_goes_on_where_it_stopped_and_the_model_loads(tmp_path, monkeypatch):
+    monkeypatch.setitem(SIZES, "tiny", TINY)
+    monkeypatch.setattr(validation, "SAMPLES", 2)
+    first = train.train("tiny", 0.05, device="cpu", folder=tmp_path)
+    assert first.step > 0
+    with pytest.raises(UsageError, match="already holds"):
+        train.train("tiny", 0.05, device="cpu", folder=tmp_path)
+    second = train.train("tiny", 0.05, device="cpu", folder=tmp_path, resume=True)
+    assert second.step > first.step
+    assert second.batches > first.batches
+    model, facts = checkpoint.load(tmp_path / "model")
+    assert model.config == TINY
+    assert facts["step"] == second.step
+    assert facts["size"] == "tiny"
+    assert facts["validation"]["none"] > 0
+    third = train.train("tiny", 0.05, device="cpu", folder=tmp_path / "b", start=tmp_path / "model")
+    assert third.step > 0
+
+
+def test_mistakes_are_told_without_a_traceback(tmp_path):
+    with pytest.raises(UsageError, match="huge"):
+        train.train("huge", 1)
+    command = [sys.executable, "-m", "methods.lee.train", "--minutes", "1", "--folder", tmp_path]
+    done = subprocess.run(
+        [*command, "--device", "abacus"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "abacus" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_training_needs_no_more_than_torch_numpy_safetensors_and_rich():
+    forbidden = ["numba", "pandas", "sklearn", "scipy", "sympy", "typer", "matplotlib"]
+    program = (
+        "import sys, json\n"
+        f"for name in {forbidden}: sys.modules[name] = None\n"
+        "import torch\n"
+        "from methods.lee import train\n"
+        "from methods.lee.objective import Objective, TaskConfig\n"
+        "from methods.lee.model import LEE\n"
+        "from methods.lee.config import ModelConfig\n"
+        "config = ModelConfig(width=32, heads=2, hidden=48, encoders=1, decoders=1)\n"
+        "o = Objective(LEE(config), TaskConfig(rows=16, own_from=0), torch.device('cpu'))\n"
+        "o.loss(o.batch(0), 0, 0)\n"
+        "print(json.dumps(float(o.loss(o.batch(1), 1, 0)[0])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) > 0
