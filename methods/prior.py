@@ -12,13 +12,16 @@ from typing import ClassVar
 
 from lee_bench.contract import Budget, Candidate, Method, Outcome, Task
 
+_FIRST_ROUND = 512  # proposals, doubled until `proposals` is reached
+
 
 class Prior(Method):
     """Rejection sampling from the training prior.
 
     Settings:
-        proposals: trees drawn in a round, before what can be simplified is thrown away. A round
-            is never cut short, so results depend on the number of rounds alone.
+        proposals: trees drawn in a round, before what can be simplified is thrown away; the first
+            rounds are smaller, for short budgets. A round is never cut short, so that results
+            depend on the number of rounds alone.
         max_length: tokens of the longest formula drawn.
         max_rounds: rounds after which to stop, 0 for none: makes runs repeat exactly.
     """
@@ -47,8 +50,8 @@ class Prior(Method):
         from methods.symbolic.search import Pool, Problem
 
         begin = time.perf_counter()
-        end = begin + 0.98 * budget.seconds
-        polish_from = end - min(2.0, 0.25 * budget.seconds)
+        end = begin + budget.seconds
+        polish_from = end - min(1.5, 0.2 * budget.seconds)
         problem = Problem(task.X, task.y, task.features, seed=seed)
         pool = Pool(problem, threads=budget.threads, seed=seed)
         config = sampler.SamplerConfig(
@@ -59,7 +62,8 @@ class Prior(Method):
         self._stopped = "time limit"
         while rounds == 0 or time.perf_counter() + longest < polish_from:
             start = time.perf_counter()
-            tokens, _ = sampler.sample_trees(self.settings["proposals"], config, generator)
+            proposals = min(self.settings["proposals"], _FIRST_ROUND << min(rounds, 20))
+            tokens, _ = sampler.sample_trees(proposals, config, generator)
             drawing += time.perf_counter() - start
             pool.offer(tokens.numpy())
             rounds += 1

@@ -292,8 +292,10 @@ class Pool:
             return Answer(formula, loss * problem.y_unit * problem.y_unit, nodes, polished, price)
 
         entries = self.archive.entries()
-        answers = [made(problem.formula(entry), polished=False) for entry in entries]
-        for i in rank(entries, points, problem.floor)[:most].tolist():
+        best = [entries[i] for i in rank(entries, points, problem.floor)[:most]]
+        others = [entry for entry in self.archive.front() if entry not in best]
+        answers = [made(problem.formula(entry), polished=False) for entry in [*best, *others]]
+        for i in range(len(best)):
             if time.perf_counter() >= deadline:
                 break
             done = polish(
