@@ -7,6 +7,10 @@ Their program runs as it is, on files made for it, and only its answers are kept
 facts, the program is GPL and stays outside. A formula it needs more than a minute for keeps its
 empty answer and is skipped by the test. New rows may be added with empty answers.
 
+The answers depend on sympy's version, for the same rules. These are of sympy 1.14, for which all
+590 equal ours; with sympy 1.8, of SRBench's own time, their grader gives the same complexity for
+551 of 588 and the same verdict for 582, most of the others being ``c*sqrt(x**2 + d)``.
+
 Left out on purpose, because the two differ in what a text means, not in the rules: the constant
 ``e`` (a variable to SRBench) and roots and logarithms of negative constants (SRBench takes the
 absolute value; here they are undefined, as in float64).

@@ -116,6 +116,14 @@ def test_symbolic_solution_by_hand(truth, found, solution):
     assert note
 
 
+def test_a_truth_that_srbench_itself_rejects_is_said_to_be_one():
+    names = ("p_d", "epsilon", "theta", "r")
+    truth = parse("p_d/(4*pi*epsilon)*3*cos(theta)*sin(theta)/r**3", names)
+    verdict, note = is_symbolic_solution(truth, truth)
+    assert not verdict
+    assert "the truth as written" in note
+
+
 def test_variables_named_like_sympy_objects():
     names = ["I", "E", "S", "N", "beta", "gamma", "pi"]
     text = "I*E + S/N - beta*gamma**pi"
