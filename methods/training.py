@@ -21,6 +21,7 @@ Needs torch, safetensors and rich.
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import os
@@ -43,6 +44,7 @@ from rich.table import Table
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from lee_bench.errors import SetupError, UsageError
@@ -51,23 +53,29 @@ from methods.muon import Muon
 Terms = dict[str, Tensor]
 
 
+class Data(Protocol):
+    """Numbered batches."""
+
+    def __getitem__(self, index: int) -> Any: ...
+
+
 class Objective(Protocol):
     """What a method gives the loop.
 
     Attributes:
+        data: makes batch number i, `data[i]`, from nothing but i; in a background thread, or in
+            other processes, for which it must be picklable.
         module: the network in training, on its device.
         hidden: its weights that Muon is to step: matrices of hidden layers.
         rows: examples a batch.
         dtype: precision of matrix products.
     """
 
+    data: Data
     module: nn.Module
     hidden: list[nn.Parameter]
     rows: int
     dtype: torch.dtype
-
-    def batch(self, index: int) -> Any:
-        """Batch number `index`; depends on nothing else. Called from a background thread."""
 
     def loss(self, batch: Any, index: int, shard: int) -> tuple[Tensor, Terms]:
         """The loss to minimise and its terms, scalars all. Called from one thread a shard."""
@@ -92,7 +100,8 @@ class Settings:
         clip: largest norm of the gradient.
         average: steps over which weights are averaged, at most a tenth of those done.
         shards: batches a step, each in a thread of its own.
-        ahead: batches made ahead of time.
+        workers: processes that make batches; 0 for a thread of this one.
+        ahead: batches made ahead of time, by each of them.
         checkpoint_seconds, validate_seconds, report_seconds: time between such events.
         keep: checkpoints kept.
     """
@@ -106,7 +115,8 @@ class Settings:
     clip: float = 1.0
     average: int = 2000
     shards: int = 1
-    ahead: int = 6
+    workers: int = 0
+    ahead: int = 4
     checkpoint_seconds: float = 180.0
     validate_seconds: float = 600.0
     report_seconds: float = 20.0
@@ -125,50 +135,90 @@ class Progress:
     validation: dict[str, float] = field(default_factory=dict)
 
 
-class Prefetcher:
-    """Makes numbered items ahead of time in a background thread.
+class Feed:
+    """Numbered batches, made ahead of time.
 
     Args:
-        make: item of a number.
+        data: makes them.
         start: first number.
-        ahead: items to hold ready.
+        workers, ahead: see `Settings`.
+
+    Attributes:
+        waited: seconds for which `next` had nothing to give.
     """
 
-    def __init__(self, make: Callable[[int], Any], start: int, ahead: int) -> None:
-        self.waited = 0.0  # seconds that `next` had nothing to give
-        self._queue: queue.Queue = queue.Queue(ahead)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._fill, args=(make, start), daemon=True)
-        self._thread.start()
+    def __init__(self, data: Data, start: int, workers: int, ahead: int) -> None:
+        self.waited = 0.0
+        self._numbers = itertools.count(start)
+        self._close: Callable[[], None] = lambda: None
+        if workers:
+            loader = DataLoader(
+                data,
+                batch_size=None,
+                sampler=_From(start),
+                num_workers=workers,
+                prefetch_factor=ahead,
+                multiprocessing_context="spawn",
+            )
+            self._items = iter(loader)
+        else:
+            self._items = self._from_thread(data, start, ahead)
 
-    def _fill(self, make: Callable[[int], Any], index: int) -> None:
-        torch.set_num_threads(1)
-        while not self._closed.is_set():
-            try:
-                item = (index, make(index), None)
-            except Exception as error:  # handed to the one who asks
-                item = (index, None, error)
-            while not self._closed.is_set():
+    def next(self) -> tuple[int, Any]:
+        """The next number and its batch; raises what making it raised."""
+        start = time.perf_counter()
+        batch = next(self._items)
+        self.waited += time.perf_counter() - start
+        return next(self._numbers), batch
+
+    def close(self) -> None:
+        """Stop making batches."""
+        self._close()
+        del self._items
+
+    def _from_thread(self, data: Data, start: int, ahead: int) -> Iterator[Any]:
+        ready: queue.Queue = queue.Queue(ahead)
+        closed = threading.Event()
+
+        def put(batch: Any, error: Exception | None) -> None:
+            while not closed.is_set():
                 try:
-                    self._queue.put(item, timeout=0.2)
+                    ready.put((batch, error), timeout=0.2)
                     break
                 except queue.Full:
                     continue
-            index += 1
 
-    def next(self) -> tuple[int, Any]:
-        """The next number and its item; raises what making it raised."""
-        start = time.perf_counter()
-        index, item, error = self._queue.get()
-        self.waited += time.perf_counter() - start
-        if error is not None:
-            raise error
-        return index, item
+        def fill() -> None:
+            torch.set_num_threads(1)
+            for index in itertools.count(start):
+                if closed.is_set():
+                    break
+                try:
+                    put(data[index], None)
+                except Exception as error:
+                    put(None, error)
+                    break
 
-    def close(self) -> None:
-        """Stop making items."""
-        self._closed.set()
-        self._thread.join()
+        thread = threading.Thread(target=fill, daemon=True)
+        thread.start()
+        self._close = lambda: (closed.set(), thread.join())
+        return self._take(ready)
+
+    @staticmethod
+    def _take(ready: queue.Queue) -> Iterator[Any]:
+        while True:
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            yield batch
+
+
+class _From:
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.start)
 
 
 class Trainer:
@@ -269,7 +319,7 @@ class Trainer:
         """Train for so many minutes, or until SIGTERM or SIGINT; either ends in a checkpoint."""
         settings, progress = self.settings, self.progress
         self.folder.mkdir(parents=True, exist_ok=True)
-        data = Prefetcher(self.objective.batch, progress.batches, settings.ahead)
+        data = Feed(self.objective.data, progress.batches, settings.workers, settings.ahead)
         peak = matmul_rate(self._device, self.objective.dtype, settings.shards)
         window = Window(self._cost(), peak)
         begun, before = time.monotonic(), progress.seconds
@@ -315,7 +365,7 @@ class Trainer:
     def _cost(self) -> float:
         """Floating-point operations of matrix products that one example takes."""
         at = self.progress.batches
-        batch = self.objective.batch(at)
+        batch = self.objective.data[at]
         self._gradients(0, at, batch)  # an objective may do more from its second step on
         with FlopCounterMode(display=False) as counter:
             self._gradients(0, at, batch)
@@ -327,7 +377,7 @@ class Trainer:
         fall = 1.0 if settings.cooldown <= 0 else min(1.0, (1 - share) / settings.cooldown)
         return rise * max(fall, 0.01)
 
-    def _report(self, window: Window, data: Prefetcher, rate: float, left: float) -> None:
+    def _report(self, window: Window, data: Feed, rate: float, left: float) -> None:
         report = window.report(data.waited) | {
             "step": self.progress.step,
             "examples": self.progress.examples,

@@ -48,6 +48,10 @@ class Candidates:
         pairs = zip(self._tensors(), others._tensors(), strict=True)
         return Candidates(*(torch.where(chosen[:, None], a, b) for a, b in pairs))
 
+    def to(self, device: torch.device) -> Candidates:
+        """The same on a device."""
+        return Candidates(*(tensor.to(device) for tensor in self._tensors()))
+
     @classmethod
     def join(cls, parts: Sequence[Candidates]) -> Candidates:
         """All rows of some batches."""
@@ -113,19 +117,18 @@ def _graft(tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(fits[:, None], result, tokens)
 
 
-def fitted(tokens: Tensor, functions: Batch, seed: int) -> Candidates:
+def fitted(tokens: Tensor, functions: Batch, seed: int, threads: int = 1) -> Candidates:
     """Fit the constants of one expression for each function to its noisy points.
 
     Args:
         tokens: valid prefix rows, int64 (B, L).
         functions: B of them.
         seed: of the fit's starts.
+        threads: processor cores to use; the work is done there, wherever the tensors are.
     """
-    X, y = functions.X, functions.y
-    if X.device.type == "cpu":
-        X, y = X.double(), y.double()
-    fit = constants.fit(tokens, X, y, effort=EFFORT, seed=seed, threads=1)
-    found = fit.constants.to(X)
-    prediction = programs.evaluate(tokens, X, found, threads=1)
-    room = tokens.shape[1] - found.shape[1]
-    return Candidates(tokens, functional.pad(found.float(), (0, room)), prediction.float())
+    device = tokens.device
+    tokens, X, y = tokens.cpu(), functions.X.cpu().double(), functions.y.cpu().double()
+    fit = constants.fit(tokens, X, y, effort=EFFORT, seed=seed, threads=threads)
+    prediction = programs.evaluate(tokens, X, fit.constants, threads=threads)
+    padded = functional.pad(fit.constants, (0, tokens.shape[1] - fit.constants.shape[1]))
+    return Candidates(tokens, padded.float(), prediction.float()).to(device)

@@ -45,6 +45,46 @@ class ModelConfig:
             raise ValueError(f"z needs {self.z_tokens} of {self.latents} latents")
 
 
+@dataclass(frozen=True)
+class TaskConfig:
+    """What the network is asked in training.
+
+    Attributes:
+        rows: functions drawn for a batch.
+        alone: share of them read from data alone.
+        truth: share read with the truth as candidate; the others are read with a mutation.
+        twice: share read both ways.
+        own: readings of functions of earlier batches with the network's own decode, in units of
+            `rows`; from batch `own_from` on. Before it, decodes are too wild to learn from.
+        points: points drawn for a function, of which a bag holds some.
+        queries: further points for the evaluation loss.
+        bags: sizes of bags; one is drawn for each kind of reading in a batch.
+        evaluation, closeness: weights of these losses; cross-entropy has weight 1.
+        z_noise: largest standard deviation of the noise on z, whose entries have size 1.
+        seed: of data and noise.
+    """
+
+    rows: int = 192
+    alone: float = 0.7
+    truth: float = 0.1
+    twice: float = 0.1
+    own: float = 0.5
+    own_from: int = 1000
+    points: int = 64
+    queries: int = 12
+    bags: tuple[int, ...] = (16, 24, 32, 48)
+    evaluation: float = 0.5
+    closeness: float = 0.1
+    z_noise: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.twice <= self.alone <= 1:
+            raise ValueError("functions read twice are among those read from data alone")
+        if max(self.bags) > self.points:
+            raise ValueError(f"{self.points} points are too few for a bag of {max(self.bags)}")
+
+
 SIZES = {
     "small": ModelConfig(),
     "base": ModelConfig(

@@ -19,74 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.lee import checkpoint, features
-from methods.lee.candidates import Candidates, fitted, mutate
-from methods.lee.functions import NumberedFunctions
+from methods.lee.candidates import Candidates, fitted
+from methods.lee.config import TaskConfig
+from methods.lee.data import Batch, Data
 from methods.lee.model import LEE, Block
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import Batch as Functions
-from methods.symbolic.sampler import SamplerConfig
 from methods.training import fast_dtype
-
-
-@dataclass(frozen=True)
-class TaskConfig:
-    """What the network is asked in training.
-
-    Attributes:
-        rows: functions drawn for a batch.
-        alone: share of them read from data alone.
-        truth: share read with the truth as candidate; the others are read with a mutation.
-        twice: share read both ways.
-        own: readings of functions of earlier batches with the network's own decode, in units of
-            `rows`; from batch `own_from` on. Before it, decodes are too wild to learn from.
-        points: points drawn for a function, of which a bag holds some.
-        queries: further points for the evaluation loss.
-        bags: sizes of bags; one is drawn for each kind of reading in a batch.
-        evaluation, closeness: weights of these losses; cross-entropy has weight 1.
-        z_noise: largest standard deviation of the noise on z, whose entries have size 1.
-        seed: of data and noise.
-    """
-
-    rows: int = 192
-    alone: float = 0.7
-    truth: float = 0.1
-    twice: float = 0.1
-    own: float = 0.5
-    own_from: int = 1000
-    points: int = 64
-    queries: int = 12
-    bags: tuple[int, ...] = (16, 24, 32, 48)
-    evaluation: float = 0.5
-    closeness: float = 0.1
-    z_noise: float = 0.3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.twice <= self.alone <= 1:
-            raise ValueError("functions read twice are among those read from data alone")
-        if max(self.bags) > self.points:
-            raise ValueError(f"{self.points} points are too few for a bag of {max(self.bags)}")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Functions, and candidates for the last of them.
-
-    Attributes:
-        functions: all functions; the first `alone` are read from data alone.
-        candidates: for the rows from `first` on, of which those before `alone` are read twice.
-    """
-
-    functions: Functions
-    candidates: Candidates
-    alone: int
-    first: int
 
 
 @dataclass(frozen=True)
@@ -181,54 +125,29 @@ class Objective:
         model: the network to train.
         task: what is asked.
         device: where to train.
+        threads: processor cores for fitting the constants of decodes, in each shard.
     """
 
-    def __init__(self, model: LEE, task: TaskConfig, device: torch.device) -> None:
-        self.task, self.device = task, device
+    def __init__(
+        self, model: LEE, task: TaskConfig, device: torch.device, threads: int = 1
+    ) -> None:
+        self.task, self.device, self.threads = task, device, threads
         self.dtype = fast_dtype(device)
         self.module = model.to(device)
         blocks = (m for m in self.module.modules() if isinstance(m, Block))
         self.hidden = [p for block in blocks for p in block.parameters() if p.ndim == 2]
         self.rows = task.rows
-        self.functions = NumberedFunctions(task.rows, self.sampler, task.seed, device)
+        self.data = Data(task, model.config.max_length)
         self._carried: dict[int, Carried] = {}
-
-    @property
-    def sampler(self) -> SamplerConfig:
-        """What functions are drawn."""
-        return SamplerConfig(
-            max_length=self.module.config.max_length,
-            points=self.task.points,
-            query_points=self.task.queries,
-        )
 
     def computing(self):
         """Context in which products are computed in the device's fast precision."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
-    def batch(self, index: int) -> Batch:
-        """Functions number `index`, and candidates that need no network."""
-        task = self.task
-        functions = self.functions[index]
-        alone = int(task.alone * task.rows)
-        first = alone - int(task.twice * task.rows)
-        truth = int(task.truth * task.rows)
-        rows = functions[first:]
-        mutants = self.mutants(rows, [task.seed, index])
-        # Rows are in no order, but those read twice come first; the truth is spread over all.
-        right = torch.linspace(0, len(mutants) - 1, truth, device=self.device).long()
-        mutants[right] = rows.tokens[right]
-        return Batch(functions, fitted(mutants, rows, seed=index), alone, first)
-
-    def mutants(self, functions: Functions, seed: int | list[int]) -> Tensor:
-        """Wrong versions of functions, int64 (B, L)."""
-        rng = np.random.default_rng(seed)
-        tokens, variables = functions.tokens.cpu().numpy(), functions.variables.cpu().numpy()
-        return torch.from_numpy(mutate(tokens, variables, rng)).to(self.device)
-
     def loss(self, batch: Batch, index: int, shard: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and its terms: cross-entropy by kind of reading, g_eval, closeness."""
         task, module = self.task, self.module
+        batch = batch.to(self.device)
         generator = torch.Generator(self.device).manual_seed(task.seed * 1_000_003 + index)
         with self.computing():
             alone = read(module, batch.functions[: batch.alone], self._bag(generator))
@@ -294,7 +213,7 @@ class Objective:
         taken = Reading.join([r[order] for r, order in zip(sources, orders, strict=True)])
         z = taken.z.detach()
         tokens, _ = self.module.expression.sample(z, taken.functions.variables, generator=generator)
-        decodes = fitted(tokens, taken.functions, seed=index)
+        decodes = fitted(tokens, taken.functions, seed=index, threads=self.threads)
         if carried is not None:
             before, after = slice(None, len(orders[0])), slice(len(orders[0]), None)
             old, new = carried.candidates[orders[1]], decodes[after]

@@ -16,12 +16,12 @@ import torch
 
 from lee_bench.errors import LeeBenchError, UsageError, unknown
 from methods.lee import checkpoint
-from methods.lee.config import SIZES
+from methods.lee.config import SIZES, TaskConfig
 from methods.lee.model import LEE
-from methods.lee.objective import Objective, TaskConfig
+from methods.lee.objective import Objective
 from methods.training import Progress, Settings, Trainer, pick_device, show_progress
 
-# On a processor a step is one batch a core; a GPU takes a batch that keeps it busy.
+# On a processor a step takes one batch a core; a GPU takes one that keeps it busy.
 _ON_GPU = TaskConfig(rows=4096, own_from=500)
 
 
@@ -60,7 +60,10 @@ def train(
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("high")
     task = replace(_ON_GPU if where.type == "cuda" else TaskConfig(), seed=seed)
-    settings = Settings(shards=threads if where.type == "cpu" else 1)
+    if where.type == "cpu":
+        settings = Settings(shards=threads)
+    else:  # one core launches kernels, a few fit constants, the others make data
+        settings = Settings(workers=max(1, threads - 2), warmup=500)
     torch.manual_seed(seed)
     model = checkpoint.load(start)[0].train() if start else LEE(SIZES[size])
     facts = {
@@ -73,7 +76,9 @@ def train(
         "torch": torch.__version__,
     }
     with show_progress() as show:
-        trainer = Trainer(Objective(model, task, where), folder, settings, facts, show)
+        fitters = 1 if where.type == "cpu" else 4
+        objective = Objective(model, task, where, fitters)
+        trainer = Trainer(objective, folder, settings, facts, show)
         if resume:
             trainer.resume()
         elif trainer.checkpoints():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from methods.lee.candidates import fitted
-from methods.lee.functions import NumberedFunctions
+from methods.lee.data import NumberedFunctions, move, mutants
 from methods.lee.model import LEE
 from methods.symbolic.sampler import Batch
 
@@ -38,7 +38,8 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
     from methods.lee.objective import cross_entropy, evaluation_error, read
 
     device = objective.device
-    functions = NumberedFunctions(FUNCTIONS, objective.sampler, SEED, device)[0]
+    drawn = NumberedFunctions(FUNCTIONS, objective.data.sampler, SEED)[0]
+    functions = move(drawn, device)
     generator = torch.Generator(device).manual_seed(SEED)
     half = objective.task.points // 2
     bags = torch.arange(half, device=device), torch.arange(half, 2 * half, device=device)
@@ -48,12 +49,12 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
         own, _ = module.expression.sample(first.z, functions.variables, generator=generator)
         candidates = {
             "truth": functions.tokens,
-            "mutant": objective.mutants(functions, SEED),
+            "mutant": mutants(drawn, SEED).to(device),
             "own": own,
         }
         readings = {"none": first}
         for kind, tokens in candidates.items():
-            given = fitted(tokens, functions, seed=SEED)
+            given = fitted(tokens, functions, seed=SEED, threads=objective.threads)
             readings[kind] = read(module, functions, bags[1], given)
         for kind, reading in readings.items():
             nats, right, count = (v.sum() for v in cross_entropy(module, reading))

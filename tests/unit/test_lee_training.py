@@ -11,10 +11,10 @@ import torch
 from lee_bench.errors import UsageError
 from methods.lee import checkpoint, train, validation
 from methods.lee.candidates import Candidates, fitted
-from methods.lee.config import SIZES, ModelConfig
-from methods.lee.functions import NumberedFunctions
+from methods.lee.config import SIZES, ModelConfig, TaskConfig
+from methods.lee.data import NumberedFunctions
 from methods.lee.model import LEE
-from methods.lee.objective import Objective, TaskConfig, cross_entropy, read
+from methods.lee.objective import Objective, cross_entropy, read
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import SamplerConfig
 
@@ -30,19 +30,19 @@ def objective(task=TASK):
 
 def test_numbered_functions_repeat_and_differ():
     config = SamplerConfig(points=20)
-    one, two = (NumberedFunctions(300, config, 5, CPU) for _ in range(2))
+    one, two = (NumberedFunctions(300, config, 5) for _ in range(2))
     far = one.together + 1
     late = two[far]
     assert torch.equal(one[far].tokens, late.tokens)
     assert torch.equal(one[far].y, late.y)
     assert len(one[0]) == 300
-    for other in (one[far - 1], NumberedFunctions(300, config, 6, CPU)[far]):
+    for other in (one[far - 1], NumberedFunctions(300, config, 6)[far]):
         assert not torch.equal(other.tokens, late.tokens)
 
 
 def test_a_batch_gives_some_functions_the_truth_and_others_something_wrong():
     task = TASK
-    batch = objective().batch(3)
+    batch = objective().data[3]
     assert len(batch.functions) == task.rows
     assert batch.alone == 20
     assert batch.first == 12
@@ -55,14 +55,14 @@ def test_a_batch_gives_some_functions_the_truth_and_others_something_wrong():
 
 
 def test_the_truth_with_fitted_constants_fits():
-    functions = NumberedFunctions(200, SamplerConfig(points=40, noiseless=1.0), 0, CPU)[0]
+    functions = NumberedFunctions(200, SamplerConfig(points=40, noiseless=1.0), 0)[0]
     given = fitted(functions.tokens, functions, seed=0)
     error = (given.prediction - functions.y).square().mean(1) / functions.y.var(1)
     assert (error < 1e-6).float().mean() > 0.85
 
 
 def test_a_loss_is_finite_repeats_and_reaches_every_weight():
-    batch, first, second = objective().batch(0), objective(), objective()
+    batch, first, second = objective().data[0], objective(), objective()
     for step in range(2):  # own decodes come with the second
         loss, terms = first.loss(batch, step, 0)
         again, _ = second.loss(batch, step, 0)
@@ -78,7 +78,7 @@ def test_a_loss_is_finite_repeats_and_reaches_every_weight():
 
 def test_own_decodes_are_read_with_the_functions_they_came_from():
     subject = objective()
-    batch = subject.batch(0)
+    batch = subject.data[0]
     subject.loss(batch, 0, shard=0)
     carried = subject._carried[0]
     functions, candidates, z = carried.functions, carried.candidates, carried.z
@@ -90,7 +90,7 @@ def test_own_decodes_are_read_with_the_functions_they_came_from():
     again = fitted(candidates.tokens, functions, seed=0)
     same = torch.isclose(again.prediction, candidates.prediction, rtol=1e-2, equal_nan=True)
     assert same.all(1).float().mean() > 0.8
-    subject.loss(subject.batch(1), 1, shard=0)
+    subject.loss(subject.data[1], 1, shard=0)
     assert len(subject._carried[0].functions) == 20
     assert 1 not in subject._carried  # each shard keeps its own
 
@@ -98,14 +98,14 @@ def test_own_decodes_are_read_with_the_functions_they_came_from():
 def test_own_decodes_come_from_the_batch_they_are_told_to():
     subject = objective(replace(TASK, own_from=2))
     for index in range(2):
-        subject.loss(subject.batch(index), index, 0)
+        subject.loss(subject.data[index], index, 0)
         assert not subject._carried
-    subject.loss(subject.batch(2), 2, 0)
+    subject.loss(subject.data[2], 2, 0)
     assert subject._carried
 
 
 def test_the_better_of_two_candidates_is_told_by_their_errors():
-    functions = NumberedFunctions(30, SamplerConfig(points=40, noiseless=1.0), 0, CPU)[0]
+    functions = NumberedFunctions(30, SamplerConfig(points=40, noiseless=1.0), 0)[0]
     right = fitted(functions.tokens, functions, seed=0)
     wrong = fitted(functions.tokens.roll(1, 0), functions, seed=0)
     assert (right.error(functions.y) <= wrong.error(functions.y)).float().mean() > 0.9
@@ -120,7 +120,7 @@ def test_the_better_of_two_candidates_is_told_by_their_errors():
 
 def test_cross_entropy_does_not_depend_on_how_rows_are_ordered():
     subject = objective()
-    functions = subject.functions[0]
+    functions = subject.data.functions[0]
     with torch.no_grad():
         reading = read(subject.module, functions, torch.arange(24))
         nats, right, count = cross_entropy(subject.module, reading)
@@ -187,13 +187,14 @@ def test_training_needs_no_more_than_torch_numpy_safetensors_and_rich():
         f"for name in {forbidden}: sys.modules[name] = None\n"
         "import torch\n"
         "from methods.lee import train\n"
-        "from methods.lee.objective import Objective, TaskConfig\n"
+        "from methods.lee.config import TaskConfig\n"
+        "from methods.lee.objective import Objective\n"
         "from methods.lee.model import LEE\n"
         "from methods.lee.config import ModelConfig\n"
         "config = ModelConfig(width=32, heads=2, hidden=48, encoders=1, decoders=1)\n"
         "o = Objective(LEE(config), TaskConfig(rows=16, own_from=0), torch.device('cpu'))\n"
-        "o.loss(o.batch(0), 0, 0)\n"
-        "print(json.dumps(float(o.loss(o.batch(1), 1, 0)[0])))\n"
+        "o.loss(o.data[0], 0, 0)\n"
+        "print(json.dumps(float(o.loss(o.data[1], 1, 0)[0])))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

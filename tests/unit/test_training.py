@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,22 +17,32 @@ from methods.training import Settings, Trainer, matmul_rate, pick_device
 STEADY = Settings(rate=1e-2, warmup=1, cooldown=0.0, average=50)
 
 
+class Points:
+    """Points of the line y = 3x - 1."""
+
+    def __init__(self, rows, broken_from=None):
+        self.rows, self.broken_from = rows, broken_from
+
+    def __getitem__(self, index):
+        if index == self.broken_from:
+            raise ZeroDivisionError
+        x = torch.randn(self.rows, 1, generator=torch.Generator().manual_seed(index))
+        return x, 3 * x - 1
+
+
 class Line:
-    """y = 3x - 1 with numbered batches; stops its trainer after a given number of batches."""
+    """Learns a line; stops its trainer after a given number of batches."""
 
     rows = 16
     dtype = torch.float32
 
-    def __init__(self, stop_after, spoil=()):
+    def __init__(self, stop_after, spoil=(), broken_from=None):
+        self.data = Points(self.rows, broken_from)
         torch.manual_seed(0)
         self.module = nn.Linear(1, 1)
         self.hidden = []
         self.stop_after, self.spoil, self.trainer = stop_after, spoil, None
         self.on_stop = lambda: self.trainer.stop()
-
-    def batch(self, index):
-        x = torch.randn(self.rows, 1, generator=torch.Generator().manual_seed(index))
-        return x, 3 * x - 1
 
     def loss(self, batch, index, shard):
         if index + 1 >= self.stop_after and self.trainer:
@@ -100,7 +111,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tmp_path):
 
 def test_two_shards_step_as_one_batch_of_both(tmp_path):
     two = trainer(tmp_path, 10**9, Settings(rate=1e-2, shards=2))
-    batches = [(i, two.objective.batch(i)) for i in range(2)]
+    batches = [(i, two.objective.data[i]) for i in range(2)]
     two.step(batches, rate=1.0)
     one = trainer(tmp_path, 10**9)
     both = zip(batches[0][1], batches[1][1], strict=True)
@@ -149,12 +160,18 @@ def test_time_ends_a_run(tmp_path):
     assert (tmp_path / f"step-{progress.step:09d}").is_dir()
 
 
-def test_an_error_in_the_data_is_not_swallowed(tmp_path):
-    run = trainer(tmp_path, 10)
-    make = run.objective.batch
-    run.objective.batch = lambda index: make(index) if index < 4 else 1 / 0
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_error_in_the_data_is_not_swallowed(tmp_path, workers):
+    run = trainer(tmp_path, 10, Settings(workers=workers), broken_from=4)
     with pytest.raises(ZeroDivisionError):
         run.run(minutes=5)
+
+
+def test_worker_processes_make_the_same_batches(tmp_path):
+    trainer(tmp_path / "thread", 20).run(minutes=5)
+    trainer(tmp_path / "workers", 20, replace(STEADY, workers=2)).run(minutes=5)
+    one, two = (weights(tmp_path / kind / "step-000000020") for kind in ("thread", "workers"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_the_rate_rises_holds_and_falls(tmp_path):
