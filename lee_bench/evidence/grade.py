@@ -13,6 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 
 from lee_bench.equivalence import TIME_LIMIT, SymbolicGrade, SymbolicGrader
@@ -28,6 +29,7 @@ from lee_bench.tasks.sources import Dataset, DataSource
 
 GRADE_VERSION = 1
 """1: first format. Raised whenever a grade would come out otherwise; older ones are made anew."""
+SYMPY = metadata.version("sympy")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Grade:
         symbolic_solution: SRBench's verdict; None where no true formula is known.
         symbolic_note: the reason for the verdict.
         accuracy_solution: whether `r2_test` is above 0.999.
+        sympy: version of sympy, which decides how far a formula simplifies.
         version: format and rules of this grade.
     """
 
@@ -61,6 +64,7 @@ class Grade:
     symbolic_solution: bool | None
     symbolic_note: str
     accuracy_solution: bool
+    sympy: str = SYMPY
     version: int = GRADE_VERSION
 
 
@@ -92,9 +96,8 @@ def read_grade(store: Store, record: RunRecord) -> Grade | None:
     """The grade of this very record; None if there is none, or it is damaged or out of date."""
     try:
         raw = json.loads(grade_path(store, record.key).read_text(encoding="utf-8"))
-        if raw["version"] != GRADE_VERSION or raw["record"] != digest(record):
-            return None
-        return Grade(**raw)
+        wanted = (GRADE_VERSION, SYMPY, digest(record))
+        return Grade(**raw) if (raw["version"], raw["sympy"], raw["record"]) == wanted else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
