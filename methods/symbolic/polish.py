@@ -124,7 +124,7 @@ def polish(
         lee_bench.errors.ExpressionError: the formula uses a variable that is not in `names`.
     """
     weights = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
-
+    X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
     scale = float(np.abs(y).max(initial=0)) or 1.0  # losses are computed for y / scale
 
     def loss_of(formula: Expression) -> float:
@@ -139,7 +139,7 @@ def polish(
     stages = [_Stage(neat(expression), ())]
     if before < math.inf and len(used) <= tok.MAX_VARIABLES:
         columns = [list(names).index(name) for name in used]
-        rows = np.flatnonzero(weights > 0)
+        rows = np.arange(len(y))
         if len(rows) > max_points:
             rows = np.sort(np.random.default_rng(seed).choice(rows, max_points, replace=False))
         data = _Data(

@@ -8,7 +8,7 @@ Nothing is expanded. What is finite keeps its value, up to rounding errors.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -173,16 +173,15 @@ def _factored(value: _Value) -> _Product:
         shared *= Fraction(
             math.gcd(*(n.numerator for n in numbers)), math.lcm(*(n.denominator for n in numbers))
         )
-    terms = tuple(term.times(1 / shared) for term in value.terms)
-    return _Product(shared, (_Part(_print_terms(terms), terms),))
+    return _Product(shared, (_scaled(_Part((), value.terms), 1 / shared),))
 
 
 def _opened(product: _Product) -> _Value:
-    """A product that is nothing but a sum, as a sum."""
-    if product.number == 1 and not product.bottom and len(product.top) == 1:
-        (part,) = product.top
-        if part.terms:
-            return _Sum(part.terms)
+    """A product that is nothing but a number and a sum, as a sum if that is shorter."""
+    if not product.bottom and len(product.top) == 1 and product.top[0].terms:
+        opened = _Sum(tuple(term.times(product.number) for term in product.top[0].terms))
+        if product.number == 1 or len(_print(opened)) < len(_print(product)):
+            return opened
     return product
 
 
@@ -315,6 +314,34 @@ def _print_terms(terms: Iterable[_Product]) -> Nodes:
 
 
 def _print_product(product: _Product) -> Nodes:
+    return min((_print_as_is(p) for p in (product, *_with_number_inside(product))), key=len)
+
+
+def _with_number_inside(product: _Product) -> Iterator[_Product]:
+    """Versions with the number, or a part of it, in a sum: x*(y + 0.7) for x*(10*y + 7)/10."""
+    number = product.number
+    if not isinstance(number, Fraction) or number == 1:
+        return
+    p, q = Fraction(number.numerator), Fraction(1, number.denominator)
+    sums = [(i, part) for i, part in enumerate(product.top) if part.terms]
+    for i, part in sums:
+        for inside in (number, q):
+            top = (*product.top[:i], _scaled(part, inside), *product.top[i + 1 :])
+            yield _Product(number / inside, top, product.bottom)
+    sums = [(i, part) for i, part in enumerate(product.bottom) if part.terms]
+    for i, part in sums:
+        first = part.terms[0].number
+        for inside in (number, p, first if isinstance(first, Fraction) else p):
+            bottom = (*product.bottom[:i], _scaled(part, 1 / inside), *product.bottom[i + 1 :])
+            yield _Product(number / inside, product.top, bottom)
+
+
+def _scaled(part: _Part, factor: Fraction | float) -> _Part:
+    terms = tuple(term.times(factor) for term in part.terms)
+    return _Part(_print_terms(terms), terms)
+
+
+def _print_as_is(product: _Product) -> Nodes:
     for part in product.top:
         root = part.root
         if (
@@ -327,14 +354,12 @@ def _print_product(product: _Product) -> Nodes:
             if p == 1:  # 1/sqrt(2), not sqrt(1/2)
                 top = tuple(other for other in product.top if other is not part)
                 below = _Part((*_print(_Product(Fraction(q), root.bottom)), _SQRT))
-                return _print_product(_Product(product.number, top, (below, *product.bottom)))
+                return _print_as_is(_Product(product.number, top, (below, *product.bottom)))
     if product.number < 0:
         for i, part in enumerate(product.top):
             if part.terms and any(term.number < 0 for term in part.terms):  # -(x - y) is y - x
-                flipped = tuple(term.times(Fraction(-1)) for term in part.terms)
-                turned = _Part(_print_terms(flipped), flipped)
-                top = (*product.top[:i], turned, *product.top[i + 1 :])
-                return _print_product(_Product(-product.number, top, product.bottom))
+                top = (*product.top[:i], _scaled(part, Fraction(-1)), *product.top[i + 1 :])
+                return _print_as_is(_Product(-product.number, top, product.bottom))
     over, under = _number_nodes(abs(product.number))
     if product.number < 0:
         if not over and product.top:
@@ -374,7 +399,7 @@ def _number_nodes(number: Fraction | float) -> tuple[Nodes, Nodes]:
         else:
             return (Number(number),), ()
     p, q = number.numerator, number.denominator
-    if p >= 10 and q >= 10 and 1000 % q == 0:
+    if q >= 10 and 1000 % q == 0 and (p >= 10 or (p > 1 and q in (10, 100, 1000))):
         return (Number(p / q),), ()  # 9.81, not 981/100: three decimals hold it exactly
     if q > 10**6:
         power = next((k for k in range(6, 400) if 10**k % q == 0), None)
