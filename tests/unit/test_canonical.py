@@ -223,6 +223,31 @@ def test_constants_are_carried_along():
     assert constants == [24.0, 2.0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "square + C * C x0",
+        "/ x1 + C * C x0",
+        "/ + C * C x0 + C * C x1",
+        "* square + C * C x0 + C * C x1",
+        "* C cube + x1 * C x0",
+        "* exp + C x0 / C + 1 * C x1",
+        "abs + C * C x0",
+        "pow C * C x0",
+        "* square x0 pow x0 C",
+        "+ * C x0 * pi x0",
+        "sqrt / square + C * C x0 exp + C x1",
+    ],
+)
+def test_constants_that_move_keep_the_value(text):
+    row = tok.encode(text).tolist()
+    constants = np.array([2.0, 3.0, 0.7, 1.6])[: row.count(tok.CONSTANT)]
+    out, moved = canonical_row(row, constants)
+    assert out != row
+    points = np.abs(X) + 0.1
+    np.testing.assert_allclose(value(out, moved, points), value(row, constants, points), rtol=1e-12)
+
+
 def test_undefined_expressions_come_back_unchanged():
     assert form("* x0 inv - x1 x1") == "* x0 inv - x1 x1"
     row = tok.encode("exp + x0 C").tolist()
