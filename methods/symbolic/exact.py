@@ -16,9 +16,11 @@ from lee_bench.expression import Constant, Node, Number, Operator
 
 _Z = (0.25, 1.0, 2.0, 3.0)  # standard errors away from the measured value that are searched
 _LARGEST_INTEGER = 10**15  # more digits than this are more than float64 can verify
-# (root, power of pi) -> bits, for root of (fraction * pi**power)
-_KINDS = {(1, 0): 0.0, (1, 1): 4.0, (1, -1): 4.0, (2, 0): 5.0, (1, 2): 6.0, (1, -2): 6.0,
-          (2, 1): 7.0, (2, -1): 7.0}  # fmt: skip
+# (root, power of pi) -> bits, for root of (fraction * pi**power): how much rarer than a fraction.
+_KINDS = {
+    (1, 0): 0.0, (1, 1): 5.0, (1, -1): 5.0, (2, 0): 8.0, (1, 2): 9.0, (1, -2): 9.0, (2, 1): 11.0,
+    (2, -1): 11.0,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -399,8 +399,9 @@ def _number_nodes(number: Fraction | float) -> tuple[Nodes, Nodes]:
         else:
             return (Number(number),), ()
     p, q = number.numerator, number.denominator
-    if q >= 10 and 1000 % q == 0 and (p >= 10 or (p > 1 and q in (10, 100, 1000))):
-        return (Number(p / q),), ()  # 9.81, not 981/100: three decimals hold it exactly
+    long_ = (p >= 10 and q >= 5) or (p > 1 and q in (10, 100, 1000))
+    if long_ and 1000 * p >= q and 10**12 % q == 0:
+        return (Number(p / q),), ()  # 9.81, not 981/100; smaller ones would not survive rounding
     if q > 10**6:
         power = next((k for k in range(6, 400) if 10**k % q == 0), None)
         if power is not None:  # 66743/10**15
