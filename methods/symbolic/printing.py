@@ -40,6 +40,9 @@ class _Part:
     root: _Product | None = None
 
 
+_PI = _Part((Constant("pi"),))
+
+
 @dataclass(frozen=True)
 class _Product:
     """number * top / bottom."""
@@ -196,6 +199,7 @@ def _multiply(a: _Product, b: _Product) -> _Value:
     if number == 0:
         return _Product(Fraction(0))
     top, bottom = _cancelled((*a.top, *b.top), (*a.bottom, *b.bottom))
+    top, bottom = _with_powers_of_pi(top), _with_powers_of_pi(bottom)
     return _opened(_with_joined_roots(_Product(number, top, bottom)))
 
 
@@ -217,6 +221,14 @@ def _cancelled(
         else:
             kept.append(part)
     return tuple(kept), tuple(left)
+
+
+def _with_powers_of_pi(parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
+    n = parts.count(_PI)
+    if n < 2:
+        return parts
+    power = _Part((*_PI.nodes, Number(n), _POW))
+    return (power, *(part for part in parts if part != _PI))
 
 
 def _with_joined_roots(product: _Product) -> _Product:
