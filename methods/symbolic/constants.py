@@ -136,7 +136,8 @@ def fit(
         from methods.symbolic import constants_torch
 
         tensors = (torch.as_tensor(a) for a in problem)
-        results = constants_torch.run(*tensors, effort, deadline, rng_seed)
+        with programs.torch_threads(threads):
+            results = constants_torch.run(*tensors, effort, deadline, rng_seed)
         if not isinstance(X, torch.Tensor):
             results = tuple(r.numpy() for r in results)
     fitted, loss, converged, finished, steps = results
@@ -146,6 +147,17 @@ def fit(
         values = programs.evaluate(tokens, held_X, fitted, backend=backend, threads=threads)
         holdout_loss = ((values - _like(values, held_y)) ** 2).mean(-1)
     return Fit(fitted, loss, holdout_loss, converged, finished, steps)
+
+
+def warm_up(backend: str = "auto") -> None:
+    """Load or compile all there is to compile, so that no later call has to.
+
+    For the CPU with numba: about 20 s once for an installation, half a second after that. Call it
+    before the clock runs.
+    """
+    row, x = vocabulary.encode("* C sin x0")[None], np.linspace(0, 1, 8)
+    fit(row, x[:, None], x, backend=backend, holdout=(x[:, None], x), threads=1)
+    programs.evaluate(row, x[:, None].astype(np.float32), np.ones((1, 1)), backend=backend)
 
 
 def _most_constants(tokens) -> int:

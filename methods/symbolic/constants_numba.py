@@ -8,16 +8,15 @@ set to their optimum before the loss is looked at, so the search runs in the oth
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from methods.symbolic.constants_parts import draw, mark_linear, solve
-from methods.symbolic.programs_numba import CHUNK, LEAN, columns, forward, link, reverse, spread
+from methods.symbolic.kernels import inlined, kernel
+from methods.symbolic.programs_numba import CHUNK, columns, forward, link, reverse, spread
 
 GLANCE = 32  # points that random starts are ranked on
 FINISH = 1e-6  # tolerance on all points; a perfect fit goes on to rounding error all the same
@@ -26,10 +25,6 @@ MAX_DAMPING = 1e12
 MIN_DAMPING = 1e-14
 PROJECT = 0.01  # share of the loss that moving the linear constants must take off to be worth it
 PATIENCE, OPTIMISM = 8, 8.0  # every 8 steps: would 8 times the last gain beat the best rival?
-
-# The upper half of the call tree becomes one function, or each level of it would compile the
-# evaluator below once more.
-INLINE = LEAN | {"inline": "always"}
 
 
 class Layout(NamedTuple):
@@ -88,7 +83,7 @@ class Scratch(NamedTuple):
     ready: np.ndarray  # int (1,): V holds the nodes without constants for so many first points
 
 
-@njit(**LEAN)
+@kernel
 def assemble(row, data, c, m, limit, use, path, work, N, g):
     """Loss and normal equations at constants c over the first m points.
 
@@ -158,7 +153,7 @@ def assemble(row, data, c, m, limit, use, path, work, N, g):
             square = 0.0
             for p in range(P):
                 square += d[p] * d[p]
-            if not math.isfinite(square):
+            if not square < np.inf:
                 # A slope without a value, as of sqrt at 0, says nothing: leave the point out.
                 square = 0.0
                 for p in range(P):
@@ -181,7 +176,7 @@ def assemble(row, data, c, m, limit, use, path, work, N, g):
     return loss
 
 
-@njit(**INLINE)
+@inlined
 def linear_step(row, work, N, g):
     """Step of the linear constants to their optimum, into work.step; what it takes off the loss."""
     for k in range(row.K):
@@ -196,7 +191,7 @@ def linear_step(row, work, N, g):
     return gain
 
 
-@njit(**INLINE)
+@inlined
 def glance(row, data, c, m, work, N, g):
     """Loss at c with the linear constants set to their optimum, in place; no normal equations."""
     lay = row.layout
@@ -208,9 +203,12 @@ def glance(row, data, c, m, work, N, g):
     return loss
 
 
-@njit(**INLINE)
-def project(row, data, c, m, limit, work, N, g):
-    """`assemble` after the linear constants moved to their optimum, where that changes much."""
+@inlined
+def project(row, data, c, m, limit, share, work, N, g):
+    """`assemble` after the linear constants moved to their optimum, if that gains so large a share.
+
+    Nothing moves and the result is inf where even that leaves the loss above the limit.
+    """
     use, path = row.layout.all_constants, row.layout.has_constant
     bound = np.inf if row.linears else limit
     loss = assemble(row, data, c, m, bound, use, path, work, N, g)
@@ -218,15 +216,15 @@ def project(row, data, c, m, limit, work, N, g):
         gain = linear_step(row, work, N, g)
         if loss - gain > limit:
             loss = np.inf
-        elif gain > PROJECT * loss or loss > limit:
+        elif gain > share * loss or loss > limit:
             for k in range(row.K):
                 c[k] += work.step[k]
             loss = assemble(row, data, c, m, limit, use, path, work, N, g)
     return loss
 
 
-@njit(**INLINE)
-def descend(row, data, c, m, steps, target, tolerance, rival, work):
+@inlined
+def descend(row, data, c, m, steps, target, tolerance, rival, share, work):
     """Levenberg-Marquardt from c, in place, over the first m points.
 
     Args:
@@ -234,12 +232,13 @@ def descend(row, data, c, m, steps, target, tolerance, rival, work):
         target: loss that is as good as zero.
         tolerance: stop when a step gains less than this share of the loss.
         rival: loss of the best other start; give up where this one will not get below.
+        share: see `project`.
 
     Returns:
         Loss at c (inf if it has none), whether a minimum was reached, and trial steps taken.
     """
     K, N, g, trial = row.K, work.N, work.g, work.trial
-    loss = project(row, data, c, m, np.inf, work, N, g)
+    loss = project(row, data, c, m, np.inf, share, work, N, g)
     if loss <= target or K == 0 or loss == np.inf:
         return loss, loss < np.inf, 0
     damping, growth, small, earlier = 1e-2, 2.0, 0, loss
@@ -258,7 +257,7 @@ def descend(row, data, c, m, steps, target, tolerance, rival, work):
             for k in range(K):
                 trial[k] = c[k] + work.step[k]
                 gain += work.step[k] * (g[k] + work.damping[k] * N[k, k] * work.step[k])
-            new = project(row, data, trial, m, loss, work, work.next_N, work.next_g)
+            new = project(row, data, trial, m, loss, share, work, work.next_N, work.next_g)
         if new < loss:
             ratio = (loss - new) / max(gain, 1e-300)
             damping = max(MIN_DAMPING, damping * max(0.1, 1 - (2 * ratio - 1) ** 3))
@@ -295,7 +294,7 @@ class Plan(NamedTuple):
     agree: int
 
 
-@njit(**INLINE)
+@inlined
 def rank_starts(row, data, warm, plan, stream, work):
     """Best random starts at few points into work.pool, their losses, ascending, into work.rank.
 
@@ -332,7 +331,7 @@ def rank_starts(row, data, warm, plan, stream, work):
     return kept
 
 
-@njit(**INLINE)
+@inlined
 def fit_one(row, data, warm, plan, stream, work, c):
     """Fit one expression; best constants into c.
 
@@ -361,6 +360,7 @@ def fit_one(row, data, warm, plan, stream, work, c):
             0.0 if finish else target,
             FINISH if finish else plan.tolerance,
             np.inf if finish else best,
+            0.0 if finish else PROJECT,
             work,
         )
         taken += steps
@@ -377,7 +377,7 @@ def fit_one(row, data, warm, plan, stream, work, c):
     return best, done, taken
 
 
-@njit(**LEAN)
+@kernel
 def fit_block(problem, plan, lo, hi, layout, work, results):
     """Fit rows lo to hi of a `Problem`; results are arrays of length B."""
     tokens, X, y, root_w, spread, weighted, warm = problem

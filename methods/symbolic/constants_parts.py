@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from methods.symbolic import vocabulary as tok
-from methods.symbolic.programs_numba import LEAN
+from methods.symbolic.kernels import kernel
 
 
-@njit(**LEAN)
+@kernel
 def mark_linear(tokens, n, second, constant, most, linear, path):
     """Mark a largest set of constants in which the expression is jointly affine.
 
@@ -58,7 +57,7 @@ def mark_linear(tokens, n, second, constant, most, linear, path):
     return most[0]
 
 
-@njit(**LEAN)
+@kernel
 def solve(K, N, g, damping, use, S, index, d):
     """Damped Newton step d over the constants in `use` that have any effect, zero elsewhere.
 
@@ -107,7 +106,7 @@ def solve(K, N, g, damping, use, S, index, d):
     return True
 
 
-@njit(**LEAN)
+@kernel
 def uniform(state):
     """Next number in [0, 1) of a SplitMix64 stream (Steele, Lea, Flood 2014); state uint64 (1,)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
@@ -118,7 +117,7 @@ def uniform(state):
     return (z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(**LEAN)
+@kernel
 def draw(c, K, state):
     """A random start: each constant one, normal, or log-uniform over four decades with a sign."""
     for k in range(K):

@@ -25,7 +25,7 @@ FINISH, MIN_DAMPING, MAX_DAMPING = 1e-6, 1e-14, 1e12
 def mark_linear(tokens: Tensor) -> Tensor:
     """Which constants of each row are eliminated: bool (B, K); see constants_parts.mark_linear."""
     (B, L), rows = tokens.shape, torch.arange(len(tokens), device=tokens.device)
-    _, second, _, _, _ = layout(tokens)
+    second, _, _ = layout(tokens)
     constant = tokens == tok.CONSTANT
     sums = (tokens == tok.ADD) | (tokens == tok.SUB)
     product = tokens == tok.MUL
@@ -81,6 +81,7 @@ class Rows:
 
     def __post_init__(self) -> None:
         self.program = compile_batch(self.tokens)
+        self.V = None
 
     def take(self, index: Tensor, points: int | None = None) -> Rows:
         """Some of the rows, over the first points only."""
@@ -95,7 +96,7 @@ class Rows:
 
     def assemble(self, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (R,), J'WJ (R, K, K) and J'W(y - f) (R, K) at constants c (R, K)."""
-        V = forward(self.program, self.X, c)
+        V = self.V = forward(self.program, self.X, c, self.V)
         residual = self.y - V[self.program.roots]
         loss = (self.weights * residual.square()).sum(1)
         J = reverse(self.program, V, tuple(c.shape))
@@ -238,7 +239,7 @@ def run(tokens, X, y, weights, warm, effort, deadline, seed: int):
             weights if len(weights) == 1 else weights[here],
             mark_linear(tokens[here]),
         )
-        given = warm[here] if len(warm) > 1 else warm[:, :0].expand(len(here), 0, K)
+        given = (warm[here] if len(warm) > 1 else warm).expand(len(here), -1, -1)
         constants[here], loss[here], converged[here], steps[here] = _fit(
             part, given, K, effort, generator, deadline
         )

@@ -4,7 +4,7 @@ One interface over two back ends with one meaning (tests hold them to it):
 
 - `numba`: compiled loops over short chunks of points that stay in the processor's first cache;
   CPU only, used when numba is installed.
-- `torch`: nodes of all expressions grouped by height and operator, one kernel a group; any device.
+- `torch`: nodes of all expressions grouped by depth and operator, one kernel a group; any device.
 
 A value outside a function's domain is NaN or infinite, at that point of that expression only, by
 the rules of IEEE 754 as numpy applies them. Derivatives are exact (reverse mode over the tree).
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -55,8 +57,7 @@ def evaluate(
         constants: (B, K), the numbers behind each row's placeholders in prefix order; K may exceed
             a row's count, the rest is ignored. None where there are no placeholders.
         backend: "numba", "torch" or "auto" (numba on the CPU if installed, else torch).
-        threads: cap for the numba back end; `default_threads()` by default. The torch back end
-            obeys `torch.set_num_threads`.
+        threads: cap on the CPU; `default_threads()` by default, for torch what it is set to.
         validate: look at every token first. Without it, rows that are no expressions do harm;
             for rows that are known to be right, such as a sampler's own.
 
@@ -103,7 +104,8 @@ def _run(
     from methods.symbolic import programs_torch
 
     tensors = (torch.as_tensor(a) for a in (tokens, X, constants))
-    results = programs_torch.run(*tensors, with_jacobian)
+    with torch_threads(threads):
+        results = programs_torch.run(*tensors, with_jacobian)
     return results if isinstance(X, torch.Tensor) else tuple(r.numpy() for r in results)
 
 
@@ -119,6 +121,17 @@ def choose_backend(X: Array, backend: str) -> str:
     if backend == "numba" and not HAS_NUMBA:
         raise ValueError("the numba back end needs numba, which is not installed")
     return backend
+
+
+@contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Let torch use so many threads of the CPU for a while; None leaves it as it is."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads or before)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def to_numpy(a) -> np.ndarray:

@@ -11,27 +11,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numba import njit
 
 from methods.symbolic import programs_math as fast
 from methods.symbolic import vocabulary as tok
+from methods.symbolic.kernels import kernel
 
 ARITY = tok.ARITY
 LITERAL_VALUE = tok.LITERAL_VALUE
 CHUNK = 128  # points; the values of a 30-node tree then fill most of a 48 kB first cache
 
-# NaN and infinity keep their meaning; only the order of sums and fused multiply-add are free.
-OPTIONS = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "reassoc", "nsz"},
-}
-# Without reference counts, which cost more than the arithmetic on 128 points: allocate nothing.
-LEAN = OPTIONS | {"_nrt": False}
 
-
-@njit(**LEAN)
+@kernel
 def link(tokens, size, second, constant, has_constant):
     """Lay out one row: its length, second arguments, constants' columns, subtrees with constants.
 
@@ -66,7 +56,7 @@ def link(tokens, size, second, constant, has_constant):
     return n, count
 
 
-@njit(**LEAN)
+@kernel
 def forward(tokens, n, second, constant, todo, c, X, start, P, V):
     """Values V[i, :P] of the nodes of one expression at points start to start + P of X (D, N).
 
@@ -165,7 +155,7 @@ def forward(tokens, n, second, constant, todo, c, X, start, P, V):
                     v[p] = fast.power(a[p], b[p])
 
 
-@njit(**LEAN)
+@kernel
 def reverse(tokens, n, second, constant, todo, V, A, J, P):
     """Derivatives by the constants, J[k, p], from the values V; A (L, P) is scratch.
 
@@ -277,7 +267,7 @@ def reverse(tokens, n, second, constant, todo, V, A, J, P):
                     db[p] = 0 if zero else d[p] * (v[p] * fast.log(a[p]))
 
 
-@njit(**LEAN)
+@kernel
 def _evaluate_block(tokens, X, constants, lo, hi, work, values, jacobian):
     """Rows lo to hi: values (B, N) and jacobian (B, K, N), if asked for, of X (1 or B, D, N)."""
     size, second, constant, has_constant, every, V, A, J = work

@@ -1,4 +1,4 @@
-"""The torch back end of `programs`: all nodes of a batch grouped by height and operator.
+"""The torch back end of `programs`: all nodes of a batch grouped by depth and operator.
 
 Nodes of all expressions are numbered so that every group is one contiguous slice of the value
 matrix; a group costs one gather an argument and one kernel. Device-agnostic.
@@ -19,6 +19,10 @@ Tensor = torch.Tensor
 NODE_VALUES = {"cpu": 2**23, "cuda": 2**27}
 
 
+def _cube(a: Tensor, out: Tensor | None = None) -> Tensor:
+    return torch.mul(a * a, a, out=out)
+
+
 def _power_slope(d: Tensor, v: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return torch.where((a == 0) & (b > 0), torch.zeros_like(d), d * (v * a.log()))
 
@@ -32,7 +36,7 @@ _UNARY: dict[str, tuple[Callable, Callable]] = {
     "neg": (torch.neg, lambda d, v, a: -d),
     "inv": (torch.reciprocal, lambda d, v, a: d * (-v * v)),
     "square": (torch.square, lambda d, v, a: d * (2 * a)),
-    "cube": (lambda a: a * a * a, lambda d, v, a: d * (3 * a * a)),
+    "cube": (_cube, lambda d, v, a: d * (3 * a * a)),
     "sqrt": (torch.sqrt, lambda d, v, a: d * (0.5 / v)),
     "exp": (torch.exp, lambda d, v, a: d * v),
     "log": (torch.log, lambda d, v, a: d / a),
@@ -58,31 +62,43 @@ BINARY: dict[int, tuple[Callable, Callable, Callable]] = {
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes start:stop share an operator and a height; first and second hold their arguments."""
+    """Nodes start:stop, which share an operator and a depth; `first`, `second` are their arguments.
+
+    `first_slope` and `second_slope` say where in the matrix of slopes an argument's row is; None
+    where none of the arguments holds a placeholder.
+    """
 
     op: int
     start: int
     stop: int
     first: Tensor
     second: Tensor | None
+    first_slope: Tensor | None
+    second_slope: Tensor | None
 
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled batch of B expressions with M nodes in all, sorted by height, then operator.
+    """A compiled batch of B expressions with M nodes in all.
+
+    Nodes without placeholders below them come first; each half is sorted by depth, deepest first,
+    then by operator. Slopes are kept for the second half alone, after one row that nobody reads.
 
     Attributes:
-        groups: operator nodes, arguments before their users; leaves come first in the numbering.
+        fixed: groups that do not depend on the constants, arguments before their users.
+        varying: groups that do, likewise.
         nodes: M.
+        fixed_nodes: nodes that do not depend on the constants; the numbers of the others follow.
         roots: (B,) node of each expression's result.
         variable_nodes, variable_rows, variable_columns: leaves that read X.
         constant_nodes, constant_rows, constant_columns: leaves that read the constants.
         literal_nodes, literal_values: leaves that are numbers; values in float64.
-        has_constant: bool (M,), whether the subtree of a node holds a placeholder.
     """
 
-    groups: list[Group]
+    fixed: list[Group]
+    varying: list[Group]
     nodes: int
+    fixed_nodes: int
     roots: Tensor
     variable_nodes: Tensor
     variable_rows: Tensor
@@ -92,70 +108,77 @@ class Program:
     constant_columns: Tensor
     literal_nodes: Tensor
     literal_values: Tensor
-    has_constant: Tensor
 
 
-def layout(tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Where the nodes of valid rows (B, L) stand.
+def layout(tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the nodes of valid rows (B, L) stand, without a loop over positions.
 
     Returns:
-        Arity (B, L); and, with a column more, (B, L + 1): index of the second argument (L where
-        there is none), size, height, and whether the subtree holds a placeholder.
+        For each position, (B, L): index of the second argument (L where there is none), depth below
+        the root, and whether the subtree holds a placeholder. Padding has values without meaning.
     """
-    B, L = tokens.shape
+    L, place = tokens.shape[1], torch.arange(tokens.shape[1], device=tokens.device)
     arity = torch.tensor(tok.ARITY, device=tokens.device)[tokens]
-    rows = torch.arange(B, device=tokens.device)
-    size = torch.zeros((B, L + 1), dtype=torch.int64, device=tokens.device)
-    height, second = torch.zeros_like(size), torch.full_like(size, L)
-    holds = torch.zeros_like(size, dtype=torch.bool)
-    for i in range(L - 1, -1, -1):
-        inner = arity[:, i] > 0
-        j = torch.where(arity[:, i] > 1, i + 1 + size[:, i + 1], L)
-        second[:, i] = j
-        size[:, i] = (arity[:, i] >= 0) + inner * size[:, i + 1] + size[rows, j]
-        height[:, i] = inner * (1 + torch.maximum(height[:, i + 1], height[rows, j]))
-        holds[:, i] = (tokens[:, i] == tok.CONSTANT) | (inner & holds[:, i + 1]) | holds[rows, j]
-    return arity, second, size, height, holds
+    # Arguments still owed after a token; a subtree ends where one fewer is owed than before it.
+    change = torch.where(arity < 0, 0, arity - 1).to(torch.int16)
+    owed = change.cumsum(1, dtype=torch.int16)
+    settled = (owed[:, None, :] == (owed - change)[:, :, None] - 1) & (place >= place[:, None])
+    end = settled.to(torch.uint8).argmax(2) + 1
+    inside = (place >= place[:, None]) & (place < end[:, :, None])
+    depth = inside.sum(1) - 1
+    constant = torch.nn.functional.pad((tokens == tok.CONSTANT).cumsum(1), (1, 0))
+    holds = constant.gather(1, end) > constant[:, :-1]
+    next_end = torch.nn.functional.pad(end[:, 1:], (0, 1))
+    return torch.where(arity == 2, next_end, L), depth, holds
 
 
-def compile_batch(tokens: Tensor) -> Program:
-    """Group the nodes of valid rows (B, L), on the device of `tokens`."""
+def compile_batch(tokens: Tensor, with_slopes: bool = True) -> Program:
+    """Group the nodes of valid rows (B, L), on the device of `tokens`.
+
+    Without slopes all nodes count as fixed, which makes fewer groups; such a program serves one
+    `forward` and no `reverse`.
+    """
     device, (B, L) = tokens.device, tokens.shape
     tokens = tokens.long()
-    arity, second, _, height, holds = layout(tokens)
-    used = arity >= 0
-    row, position = used.nonzero(as_tuple=True)
-    op = tokens[row, position]
-    key = height[row, position] * tok.SIZE + op
-    order = torch.argsort(key, stable=True)
-    row, position, op, key = row[order], position[order], op[order], key[order]
+    second, depth, holds = layout(tokens)
+    row, position = (tokens != tok.PAD).nonzero(as_tuple=True)
+    op, varies = tokens[row, position], holds[row, position] & with_slopes
+    key = (varies * L + L - 1 - depth[row, position]) * tok.SIZE + op
+    key, order = torch.sort(key, stable=True)
+    row, position, op, varies = row[order], position[order], op[order], varies[order]
     number = torch.zeros((B, L + 1), dtype=torch.int64, device=device)
     number[row, position] = torch.arange(len(row), device=device)
     first_of, second_of = number[row, position + 1], number[row, second[row, position]]
-    keys, counts = torch.unique_consecutive(key, return_counts=True)
-    groups, start = [], 0
-    # The only wait for the device: which groups there are.
-    for group_key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-        stop, group_op = start + count, group_key % tok.SIZE
-        if tok.ARITY[group_op] > 0:
-            binary = tok.ARITY[group_op] == 2
-            groups.append(
-                Group(
-                    group_op,
-                    start,
-                    stop,
-                    first_of[start:stop],
-                    second_of[start:stop] if binary else None,
-                )
+    # Which groups there are, and in which of them first or second arguments have slopes.
+    keys, member, counts = torch.unique_consecutive(key, return_inverse=True, return_counts=True)
+    fixed_nodes = (~varies).sum()
+    arguments = torch.stack([first_of, second_of])
+    slopes = (arguments - fixed_nodes + 1).clamp_min(0) * varies
+    wanted = torch.zeros((2, len(keys)), dtype=torch.int64, device=device)
+    wanted.index_add_(1, member, slopes)
+    table = torch.stack([keys, counts, *wanted, fixed_nodes.expand(len(keys))])
+    fixed, varying, start, first_varying = [], [], 0, 0
+    for group_key, count, *slope_sums, first_varying in table.T.tolist():
+        group_op, here = group_key % tok.SIZE, slice(start, start + count)
+        if (used := tok.ARITY[group_op]) > 0:
+            group = Group(
+                group_op,
+                start,
+                start + count,
+                *(arguments[k, here] if k < used else None for k in range(2)),
+                *(slopes[k, here] if k < used and slope_sums[k] else None for k in range(2)),
             )
-        start = stop
+            (varying if start >= first_varying else fixed).append(group)
+        start += count
     variable = torch.tensor(tok.IS_VARIABLE, device=device)[op].nonzero()[:, 0]
     literal = torch.tensor(tok.IS_LITERAL, device=device)[op].nonzero()[:, 0]
     constant = (op == tok.CONSTANT).nonzero()[:, 0]
     column = (tokens == tok.CONSTANT).cumsum(1) - 1
     return Program(
-        groups=groups,
+        fixed=fixed,
+        varying=varying,
         nodes=len(row),
+        fixed_nodes=first_varying,
         roots=number[:, 0],
         variable_nodes=variable,
         variable_rows=row[variable],
@@ -165,43 +188,53 @@ def compile_batch(tokens: Tensor) -> Program:
         constant_columns=column[row[constant], position[constant]],
         literal_nodes=literal,
         literal_values=torch.tensor(tok.LITERAL_VALUE, device=device)[op[literal]],
-        has_constant=holds[row, position],
     )
 
 
-def forward(program: Program, X: Tensor, constants: Tensor) -> Tensor:
-    """Values (M, N) of all nodes, for X (N, D) or (B, N, D) and constants (B, K)."""
-    V = X.new_empty((program.nodes, X.shape[-2]))
-    if X.ndim == 2:
-        V[program.variable_nodes] = X.T[program.variable_columns]
-    else:
-        V[program.variable_nodes] = X[program.variable_rows, :, program.variable_columns]
+def forward(program: Program, X: Tensor, constants: Tensor, V: Tensor | None = None) -> Tensor:
+    """Values (M, N) of all nodes, for X (N, D) or (B, N, D) and constants (B, K).
+
+    V, an earlier result for the same program and X, is brought up to date for new constants.
+    """
+    groups = program.varying
+    if V is None:
+        V = X.new_empty((program.nodes, X.shape[-2]))
+        if X.ndim == 2:
+            V[program.variable_nodes] = X.T[program.variable_columns]
+        else:
+            V[program.variable_nodes] = X[program.variable_rows, :, program.variable_columns]
+        V[program.literal_nodes] = program.literal_values.to(V)[:, None].expand(-1, V.shape[1])
+        groups = program.fixed + program.varying
     leaves = constants[program.constant_rows, program.constant_columns]
     V[program.constant_nodes] = leaves[:, None].expand(-1, V.shape[1])
-    V[program.literal_nodes] = program.literal_values.to(V)[:, None].expand(-1, V.shape[1])
-    for group in program.groups:
+    for group in groups:
         if group.second is None:
-            V[group.start : group.stop] = UNARY[group.op][0](V[group.first])
+            UNARY[group.op][0](V[group.first], out=V[group.start : group.stop])
         else:
-            V[group.start : group.stop] = BINARY[group.op][0](V[group.first], V[group.second])
+            out = V[group.start : group.stop]
+            BINARY[group.op][0](V[group.first], V[group.second], out=out)
     return V
 
 
 def reverse(program: Program, V: Tensor, shape: tuple[int, int]) -> Tensor:
     """Derivatives (B, K, N) by the constants, from the values V (M, N); shape is (B, K)."""
-    A = torch.zeros_like(V)
-    A[program.roots] = 1
-    for group in reversed(program.groups):
-        here = slice(group.start, group.stop)
-        d, v, a = A[here], V[here], V[group.first]
+    offset = program.fixed_nodes - 1
+    A = V.new_zeros((program.nodes - offset, V.shape[1]))
+    A[(program.roots - offset).clamp_min(0)] = 1
+    for group in reversed(program.varying):
+        d, v = A[group.start - offset : group.stop - offset], V[group.start : group.stop]
+        a = V[group.first]
         if group.second is None:
-            A[group.first] = UNARY[group.op][1](d, v, a)
-        else:
-            b = V[group.second]
-            A[group.first] = BINARY[group.op][1](d, v, a, b)
-            A[group.second] = BINARY[group.op][2](d, v, a, b)
+            A[group.first_slope] = UNARY[group.op][1](d, v, a)
+            continue
+        b = V[group.second]
+        _, by_first, by_second = BINARY[group.op]
+        if group.first_slope is not None:
+            A[group.first_slope] = by_first(d, v, a, b)
+        if group.second_slope is not None:
+            A[group.second_slope] = by_second(d, v, a, b)
     J = V.new_zeros((*shape, V.shape[1]))
-    J[program.constant_rows, program.constant_columns] = A[program.constant_nodes]
+    J[program.constant_rows, program.constant_columns] = A[program.constant_nodes - offset]
     return J
 
 
@@ -215,7 +248,7 @@ def run(tokens: Tensor, X: Tensor, constants: Tensor, with_jacobian: bool) -> tu
     parts = []
     for lo in range(0, len(tokens), block):
         here = slice(lo, lo + block)
-        program = compile_batch(tokens[here])
+        program = compile_batch(tokens[here], with_jacobian)
         V = forward(program, X if X.ndim == 2 else X[here], constants[here])
         part = (V[program.roots],)
         if with_jacobian:
