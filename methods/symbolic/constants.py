@@ -14,7 +14,7 @@ the loss; where the loss has no value the step is rejected. Constants without ef
 start.
 
 Back ends as in `programs`: one numba kernel does all of this for one expression at a time, spread
-over threads; the torch version does it for all at once and is meant for CUDA.
+over threads; the torch version does it for all at once, for machines without numba.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def fit(
 
     Args:
         tokens: int64 (B, L), valid prefix rows.
-        X: points, (N, D) for all or (B, N, D) for each. Computation is in float64, on the GPU in
-            X's precision.
+        X: points, (N, D) for all or (B, N, D) for each. numba computes in float64, torch in the
+            precision of X and on its device.
         y: targets, (N,) for all or (B, N) for each; finite.
         weights: non-negative, shaped like y; all one by default. 1 / sigma**2 for known noise.
         holdout: points and targets, shaped like X and y, for `Fit.holdout_loss`; never fitted.
@@ -110,11 +110,19 @@ def fit(
         deadline: value of `time.perf_counter()` after which no further expression is begun; the
             rest is marked unfinished.
         seed: or a generator, from which one is drawn. The result depends on it, not on threads.
-        backend, threads: as in `programs.evaluate`.
+        backend, threads: as in `programs.evaluate`, but "auto" takes numba for data on a GPU too:
+            a trial step costs torch about 1,200 kernel launches, however few the rows.
 
     Raises:
         ValueError: shapes do not fit, y is not finite, weights are negative or all zero.
     """
+    given = X
+    if backend == "auto" and programs.HAS_NUMBA:
+        backend = "numba"
+    if backend == "numba":
+        # In float64 on the CPU, wherever the data are: they are small, the work on them is not.
+        X = programs.to_numpy(X).astype(np.float64)
+        tokens = programs.to_numpy(tokens)
     backend = programs.choose_backend(X, backend)
     tokens, X = programs.check_tokens(tokens, X)
     effort, rng = effort or Effort(), np.random.default_rng(seed)
@@ -122,31 +130,34 @@ def fit(
     y, weights = _check_targets(X, y, weights, (B, N))
     warm = _check_warm(X, warm, B, K)
     order = rng.permutation(N)
-    rng_seed = int(rng.integers(2**62))
     problem = (tokens, X[..., order, :], y[:, order], weights[:, order], warm)
+    rng_seed = int(rng.integers(2**62))
     if backend == "numba":
         from methods.symbolic import constants_numba
 
-        arrays = (programs.to_numpy(a) for a in problem)
         threads = threads or programs.default_threads()
-        results = constants_numba.run(*arrays, effort, deadline, rng_seed, threads)
-        if isinstance(X, torch.Tensor):
-            results = tuple(torch.from_numpy(r) for r in results)
+        results = constants_numba.run(*problem, effort, deadline, rng_seed, threads)
     else:
         from methods.symbolic import constants_torch
 
         tensors = (torch.as_tensor(a) for a in problem)
         with programs.torch_threads(threads):
             results = constants_torch.run(*tensors, effort, deadline, rng_seed)
-        if not isinstance(X, torch.Tensor):
-            results = tuple(r.numpy() for r in results)
     fitted, loss, converged, finished, steps = results
     holdout_loss = None
     if holdout is not None:
-        held_X, held_y = holdout
+        held_X, held_y = (_like(X, a) for a in holdout)
         values = programs.evaluate(tokens, held_X, fitted, backend=backend, threads=threads)
-        holdout_loss = ((values - _like(values, held_y)) ** 2).mean(-1)
-    return Fit(fitted, loss, holdout_loss, converged, finished, steps)
+        holdout_loss = ((_like(X, values) - held_y) ** 2).mean(-1)
+    made = (fitted, loss, holdout_loss, converged, finished, steps)
+    return Fit(*(None if a is None else _returned(given, a) for a in made))
+
+
+def _returned(given, a):
+    """A result as numpy, or as a tensor beside the points that were given."""
+    if isinstance(given, torch.Tensor):
+        return torch.as_tensor(a).to(given.device)
+    return programs.to_numpy(a)
 
 
 def warm_up(backend: str = "auto") -> None:
@@ -173,6 +184,8 @@ def _like(X, a):
 
 def _check_targets(X, y, weights, shape: tuple[int, int]):
     """Targets and weights as (1 or B, N)."""
+    if shape[1] == 0:
+        raise ValueError("there are no points to fit to")
     y = _like(X, y)
     weights = _like(X, np.ones(shape[1]) if weights is None else weights)
     checked = []

@@ -1,8 +1,8 @@
 """The torch back end of `constants`: Levenberg-Marquardt for all expressions and starts at once.
 
 The same three rounds as the numba kernel, over rows (expression, start) in step; rows that are done
-leave the batch when they are half of it. Meant for CUDA; results agree with the numba back end in
-what is found, not digit by digit, because the random starts differ.
+leave the batch when they are half of it. For machines without numba and for any device; results
+agree with the numba back end in what is found, not digit by digit: the random starts differ.
 """
 
 from __future__ import annotations

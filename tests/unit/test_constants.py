@@ -281,6 +281,7 @@ def test_wrong_arguments_are_told_apart(points):
         ({"warm": np.ones((1, 1))}, r"warm must be \(1, S, 1 or more\)"),
         ({"tokens": tokens[:, :2]}, "no complete prefix expression"),
         ({"backend": "jax"}, "no back end"),
+        ({"X": points[:0], "y": y[:0]}, "no points"),
     ]:
         arguments = {"tokens": tokens, "X": points, "y": y} | options
         with pytest.raises(ValueError, match=message):
