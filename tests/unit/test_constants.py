@@ -145,12 +145,13 @@ def test_undefined_values_and_slopes_are_survived(backend):
 
 
 @both_backends
-def test_expressions_without_constants_are_scored_beside_others(backend, points):
+@pytest.mark.parametrize("n", [20, 100])
+def test_expressions_without_constants_are_scored_beside_others(n, backend, points):
     tokens = tok.stack([tok.encode("* C x0"), tok.encode("+ x0 x1"), tok.encode("x1")])
     y = points.sum(1)
-    found = fit(tokens, points[:100], y[:100], backend=backend)
+    found = fit(tokens, points[:n], y[:n], backend=backend)
     assert found.loss[1] == 0
-    np.testing.assert_allclose(found.loss[2], (points[:100, 0] ** 2).mean())
+    np.testing.assert_allclose(found.loss[2], (points[:n, 0] ** 2).mean())
     assert found.converged.all()
 
 

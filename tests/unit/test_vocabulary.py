@@ -112,6 +112,8 @@ def test_printed_expressions_read_back_as_the_same_function(row, constants):
         ("x0**(1/2)", "sqrt x0"),
         ("x0**(-1)", "inv x0"),
         ("x0**(-1/2)", "inv sqrt x0"),
+        ("x0**-2", "inv square x0"),
+        ("x0**-3", "inv cube x0"),
         ("x0**4", "square square x0"),
         ("x0**(3/2)", "pow x0 / 3 2"),
         ("x0**x1", "pow x0 x1"),
