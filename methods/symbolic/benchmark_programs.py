@@ -147,7 +147,7 @@ def compare_fits(quick: bool) -> None:
         ("scipy BFGS, finite differences", partial(scipy, "BFGS", False)),
         ("scipy BFGS, exact derivatives", partial(scipy, "BFGS", True)),
         ("ours, torch, 1 thread", partial(ours, 1, "torch")),
-        ("ours, numba, 1 thread, 8 starts as drawn", partial(ours, 1, "numba", candidates=STARTS)),
+        ("ours, numba, 1 thread, 8 random starts", partial(ours, 1, "numba", candidates=STARTS)),
         ("ours, numba, 1 thread, best 8 of 64 starts", partial(ours, 1, "numba")),
         ("ours, numba, 2 threads (wall), best 8 of 64 starts", partial(ours, 2, "numba")),
     ]
@@ -170,8 +170,8 @@ def time_a_round() -> None:
     fit = constants.fit(problems.tokens, X, y, threads=1)
     seconds = time.process_time() - begin
     print(
-        f"\nOne round of a search: {len(problems.y)} expressions fitted to one target of 500 points "
-        f"in {seconds:.2f} s on one core; best R2 {1 - fit.loss.min() / y.var():.4f}"
+        f"\nOne round of a search: {len(problems.y)} expressions fitted to one noisy target of 500 "
+        f"points in {seconds:.2f} s on one core; best R2 {1 - fit.loss.min() / y.var():.4f}"
     )
 
 
@@ -251,7 +251,9 @@ def compare_evaluation(quick: bool) -> None:
                 operon,
                 lambda X=X, threads=threads: programs.evaluate(tokens, X, c, threads=threads),
                 lambda X=double, threads=threads: programs.evaluate(tokens, X, c, threads=threads),
-                lambda X=X: programs.evaluate(tokens, X, c, backend="torch"),
+                lambda X=X, threads=threads: programs.evaluate(
+                    tokens, X, c, backend="torch", threads=threads
+                ),
                 lambda X=double, threads=threads: programs.evaluate_with_jacobian(
                     tokens, X, c, threads=threads
                 ),

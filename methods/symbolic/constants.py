@@ -2,7 +2,8 @@
 
 Each expression is fitted in three rounds, so that most of the work happens on few points:
 
-1. *Glance*: `candidates` random starts are ranked by their loss on 32 points. Constants in
+1. *Glance*: `candidates` random starts are ranked by their loss on 32 points; numba replaces those
+   without a finite loss. Constants in
    which the expression is affine are solved for, not searched (variable projection).
 2. *Descend*: the best `starts` of them run Levenberg-Marquardt on `screen` points. A run that
    falls behind the best so far stops early; so do all once enough runs agree on a minimum.

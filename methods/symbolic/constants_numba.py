@@ -308,7 +308,9 @@ def rank_starts(row, data, warm, plan, stream, work):
     for s in range(kept):
         rank[s] = np.inf
     work.state[0] = np.uint64(stream)
-    for s in range(candidates):
+    spare = candidates  # undefined starts are replaced so often at most
+    s = 0
+    while s < candidates:
         if s < len(warm):
             for k in range(K):
                 start[k] = warm[s, k]
@@ -318,6 +320,10 @@ def rank_starts(row, data, warm, plan, stream, work):
         else:
             draw(start, K, work.state)
         value = glance(row, data, start, min(plan.glance, len(data.y)), work, work.N, work.g)
+        if value == np.inf and s > len(warm) and spare > 0:
+            spare -= 1
+            continue
+        s += 1
         if value < rank[kept - 1]:
             at = kept - 1
             while at > 0 and value < rank[at - 1]:
