@@ -100,11 +100,12 @@ def random_problems(
             well = np.isfinite(y).all(1) & (np.abs(y).max(1) < 1e6) & (np.abs(J) < 1e12).all((1, 2))
             for b in np.flatnonzero(well)[:per_count]:
                 spread = y[b].std()
-                shapes = J[b] * np.abs(hidden[b]) / (spread + 1e-300)
+                if spread < 1e-3 * (1e-3 + abs(y[b].mean())):
+                    continue
+                shapes = J[b] * np.abs(hidden[b]) / spread
                 norms = np.linalg.norm(shapes, axis=0)
                 if (
-                    spread > 1e-3 * (1e-3 + abs(y[b].mean()))
-                    and np.abs(y[b] - y[b].mean()).max() < 8 * spread
+                    np.abs(y[b] - y[b].mean()).max() < 8 * spread
                     and np.abs(shapes).max(0).min() > 1e-3
                     and np.linalg.svd(shapes / norms, compute_uv=False)[-1] > 1e-4
                 ):

@@ -2,9 +2,9 @@
 
 Each expression is fitted in three rounds, so that most of the work happens on few points:
 
-1. *Glance*: `candidates` random starts are ranked by their loss on 32 points; numba replaces those
-   without a finite loss. Constants in
-   which the expression is affine are solved for, not searched (variable projection).
+1. *Glance*: `candidates` random starts are ranked by their loss on 32 points. Constants in which
+   the expression is affine are solved for, not searched (variable projection). Starts without a
+   finite loss are drawn again (numba only).
 2. *Descend*: the best `starts` of them run Levenberg-Marquardt on `screen` points. A run that
    falls behind the best so far stops early; so do all once enough runs agree on a minimum.
 3. *Finish*: the best run continues on all points to convergence.
@@ -164,7 +164,7 @@ def _returned(given, a):
 def warm_up(backend: str = "auto") -> None:
     """Load or compile all there is to compile, so that no later call has to.
 
-    For the CPU with numba: about 20 s once for an installation, half a second after that. Call it
+    For the CPU with numba: about 30 s once for an installation, half a second after that. Call it
     before the clock runs.
     """
     row, x = vocabulary.encode("* C sin x0")[None], np.linspace(0, 1, 8)
