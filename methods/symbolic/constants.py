@@ -112,7 +112,7 @@ def fit(
             rest is marked unfinished.
         seed: or a generator, from which one is drawn. The result depends on it, not on threads.
         backend, threads: as in `programs.evaluate`, but "auto" takes numba for data on a GPU too:
-            a trial step costs torch about 1,200 kernel launches, however few the rows.
+            a trial step costs torch about 2,400 kernel launches, however few the rows.
 
     Raises:
         ValueError: shapes do not fit, y is not finite, weights are negative or all zero.
