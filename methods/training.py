@@ -294,8 +294,11 @@ class Trainer:
             parts = [gradients[i] for gradients, _ in results if gradients[i] is not None]
             parameter.grad = sum(parts[1:], parts[0]) / len(results) if parts else None
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
+        # some shards may lack a term: the first batch of a resumed run has no decodes to read
+        seen = dict.fromkeys(name for _, terms in results for name in terms)
         terms = {
-            k: torch.stack([terms[k] for _, terms in results]).mean() for k in results[0][1]
+            name: torch.stack([terms[name] for _, terms in results if name in terms]).mean()
+            for name in seen
         } | {"gradient": norm}
         progress = self.progress
         progress.batches += len(results)
