@@ -1,1 +1,1 @@
-"""Symbolic-regression methods. Each is usable alone and meets the harness only at lee_bench.contract."""
+"""Symbolic-regression methods, each usable alone; lee_bench.contract is where they meet it."""
