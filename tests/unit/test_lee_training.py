@@ -152,11 +152,12 @@ def test_a_task_that_makes_no_sense_is_refused(change):
 def test_training_goes_on_where_it_stopped_and_the_model_loads(tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "tiny", TINY)
     monkeypatch.setattr(validation, "SAMPLES", 2)
-    first = train.train("tiny", 0.05, device="cpu", folder=tmp_path)
+    monkeypatch.setattr(train, "TaskConfig", lambda: replace(TASK, own_from=1))
+    first = train.train("tiny", 0.05, device="cpu", folder=tmp_path, threads=2)
     assert first.step > 0
     with pytest.raises(UsageError, match="already holds"):
         train.train("tiny", 0.05, device="cpu", folder=tmp_path)
-    second = train.train("tiny", 0.05, device="cpu", folder=tmp_path, resume=True)
+    second = train.train("tiny", 0.05, device="cpu", folder=tmp_path, resume=True, threads=2)
     assert second.step > first.step
     assert second.batches > first.batches
     model, facts = checkpoint.load(tmp_path / "model")

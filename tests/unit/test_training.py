@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lee_bench.errors import SetupError, UsageError
-from methods.muon import Muon
-from methods.training import Settings, Trainer, matmul_rate, pick_device
+from methods.training import Muon, Settings, Trainer, matmul_rate, pick_device
 
 STEADY = Settings(rate=1e-2, warmup=1, cooldown=0.0, average=50)
 

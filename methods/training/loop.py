@@ -21,11 +21,8 @@ Needs torch, safetensors and rich.
 from __future__ import annotations
 
 import copy
-import itertools
 import json
-import math
 import os
-import queue
 import shutil
 import signal
 import threading
@@ -38,25 +35,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from lee_bench.errors import SetupError, UsageError
-from methods.muon import Muon
+from lee_bench.errors import SetupError
+from methods.training.devices import matmul_rate
+from methods.training.feed import Data, Feed
+from methods.training.muon import Muon
 
 Terms = dict[str, Tensor]
-
-
-class Data(Protocol):
-    """Numbered batches."""
-
-    def __getitem__(self, index: int) -> Any: ...
 
 
 class Objective(Protocol):
@@ -133,92 +122,6 @@ class Progress:
     skipped: int = 0
     seconds: float = 0.0
     validation: dict[str, float] = field(default_factory=dict)
-
-
-class Feed:
-    """Numbered batches, made ahead of time.
-
-    Args:
-        data: makes them.
-        start: first number.
-        workers, ahead: see `Settings`.
-
-    Attributes:
-        waited: seconds for which `next` had nothing to give.
-    """
-
-    def __init__(self, data: Data, start: int, workers: int, ahead: int) -> None:
-        self.waited = 0.0
-        self._numbers = itertools.count(start)
-        self._close: Callable[[], None] = lambda: None
-        if workers:
-            loader = DataLoader(
-                data,
-                batch_size=None,
-                sampler=_From(start),
-                num_workers=workers,
-                prefetch_factor=ahead,
-                multiprocessing_context="spawn",
-            )
-            self._items = iter(loader)
-        else:
-            self._items = self._from_thread(data, start, ahead)
-
-    def next(self) -> tuple[int, Any]:
-        """The next number and its batch; raises what making it raised."""
-        start = time.perf_counter()
-        batch = next(self._items)
-        self.waited += time.perf_counter() - start
-        return next(self._numbers), batch
-
-    def close(self) -> None:
-        """Stop making batches."""
-        self._close()
-        del self._items
-
-    def _from_thread(self, data: Data, start: int, ahead: int) -> Iterator[Any]:
-        ready: queue.Queue = queue.Queue(ahead)
-        closed = threading.Event()
-
-        def put(batch: Any, error: Exception | None) -> None:
-            while not closed.is_set():
-                try:
-                    ready.put((batch, error), timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
-
-        def fill() -> None:
-            torch.set_num_threads(1)
-            for index in itertools.count(start):
-                if closed.is_set():
-                    break
-                try:
-                    put(data[index], None)
-                except Exception as error:
-                    put(None, error)
-                    break
-
-        thread = threading.Thread(target=fill, daemon=True)
-        thread.start()
-        self._close = lambda: (closed.set(), thread.join())
-        return self._take(ready)
-
-    @staticmethod
-    def _take(ready: queue.Queue) -> Iterator[Any]:
-        while True:
-            batch, error = ready.get()
-            if error is not None:
-                raise error
-            yield batch
-
-
-class _From:
-    def __init__(self, start: int) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        return itertools.count(self.start)
 
 
 class Trainer:
@@ -546,106 +449,3 @@ def write_folder(target: Path, write: Callable[[Path], None]) -> None:
 
 def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-# -- devices --------------------------------------------------------------------------------
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` (a GPU if there is one), or a device's name.
-
-    Raises:
-        UsageError: there is no such device here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"No device is called '{name}'.", "Use auto, cpu or cuda.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("There is no CUDA device here.", "Use --device cpu.")
-    return device
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes in it, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    flags = Path("/proc/cpuinfo")
-    has = flags.exists() and "bf16" in flags.read_text()
-    return torch.bfloat16 if has else torch.float32
-
-
-def matmul_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
-    """This device's own best rate in large matrix products, FLOP/s, measured in half a second.
-
-    On a processor `threads` products run side by side, as shards do.
-    """
-    n = 512 if device.type == "cpu" else 8192
-    a = torch.randn(n, n, device=device).to(dtype)
-
-    def once(_: int = 0) -> None:
-        if device.type == "cpu":
-            torch.set_num_threads(1)
-        for _ in range(4):
-            a @ a
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    best = math.inf
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(6):
-            start = time.perf_counter()
-            list(pool.map(once, range(threads)))
-            best = min(best, time.perf_counter() - start)
-    return threads * 4 * 2 * n**3 / best
-
-
-# -- showing --------------------------------------------------------------------------------
-
-
-@contextmanager
-def show_progress() -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Show reports: a live table on a terminal, a line each elsewhere; all on stderr."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield lambda report: console.print(_line(report), soft_wrap=True)
-        return
-    with Live(console=console, auto_refresh=False) as live:
-
-        def show(report: dict[str, Any]) -> None:
-            if "note" in report:
-                live.console.print(report["note"])
-            else:
-                live.update(_table(report), refresh=True)
-
-        yield show
-
-
-def _line(report: Mapping[str, Any]) -> str:
-    if "note" in report:
-        return report["note"]
-    return "  ".join(f"{name} {value}" for name, value in _cells(report))
-
-
-def _table(report: Mapping[str, Any]) -> Table:
-    table = Table(show_header=False, box=None)
-    for name, value in _cells(report):
-        table.add_row(name, value)
-    return table
-
-
-def _cells(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "minute", f"{report['minutes']:.1f} ({report['left']:.1f} left)"
-    yield "step", f"{report['step']:,}"
-    yield "examples", f"{report['examples']:,}"
-    yield "examples/s", f"{report['speed']:.0f}"
-    yield "waiting", f"{report['waiting']:.1%}"
-    yield "MFU", f"{report['mfu']:.1%}"
-    yield "skipped", f"{report['skipped']}"
-    yield "rate", f"{report['rate']:.2g}"
-    for name, value in report["terms"].items():
-        yield name, f"{value:.4f}"
-    for name, value in report["validation"].items():
-        yield f"held-out {name}", f"{value:.4f}"
