@@ -167,6 +167,8 @@ def test_training_goes_on_where_it_stopped_and_the_model_loads(tmp_path, monkeyp
     assert facts["validation"]["none"] > 0
     third = train.train("tiny", 0.05, device="cpu", folder=tmp_path / "b", start=tmp_path / "model")
     assert third.step > 0
+    subnormal = torch.full((1,), 1e-310, dtype=torch.float64)
+    assert (subnormal * 1.0).item() > 0, "training left its rounding mode behind"
 
 
 def test_mistakes_are_told_without_a_traceback(tmp_path):
