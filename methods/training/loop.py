@@ -197,7 +197,7 @@ class Trainer:
             parts = [gradients[i] for gradients, _ in results if gradients[i] is not None]
             parameter.grad = sum(parts[1:], parts[0]) / len(results) if parts else None
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), self.settings.clip)
-        # some shards may lack a term: the first batch of a resumed run has no decodes to read
+        # Shards may differ in their terms: after a stop only some may have decodes to read.
         seen = dict.fromkeys(name for _, terms in results for name in terms)
         terms = {
             name: torch.stack([terms[name] for _, terms in results if name in terms]).mean()
