@@ -88,7 +88,7 @@ class TaskConfig:
 SIZES = {
     "small": ModelConfig(),
     "base": ModelConfig(
-        width=384, heads=6, hidden=1536, readers=1, encoders=3, decoders=3, evaluators=1, latents=24
+        width=384, heads=6, hidden=1152, readers=1, encoders=3, decoders=3, evaluators=1, latents=24
     ),
 }
 """`small` trains on two processor cores, `base` on a GPU."""
