@@ -7,12 +7,10 @@ apart (a Git LFS pointer, a web page, a file cut short, other data) and never re
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gzip
 import hashlib
 import os
-import tempfile
 import threading
 import time
 import zlib
@@ -23,6 +21,7 @@ import numpy as np
 
 from lee_bench.errors import DataError, UsageError
 from lee_bench.expression import parse
+from lee_bench.files import new_file
 from lee_bench.tasks.catalog import TaskInfo, find
 
 CACHE_VARIABLE = "LEE_BENCH_PMLB_CACHE"
@@ -149,7 +148,7 @@ class PmlbFiles:
             with FileLock(folder / ".lock", timeout=DOWNLOAD_SECONDS):
                 if self._arrived_meanwhile(info):
                     return
-                with _new_file(folder / f"{info.name}.tsv.gz") as file:
+                with new_file(folder / f"{info.name}.tsv.gz") as file:
                     digest = hashlib.sha256()
                     for chunk in _stream(self.url, info.pmlb_name, DOWNLOAD_SECONDS):
                         file.write(chunk)
@@ -315,18 +314,3 @@ def _stream(url: str, name: str, seconds: float) -> Iterator[bytes]:
         raise _NoAnswerError("stopped answering") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _NoAnswerError(failed) from error
-
-
-@contextlib.contextmanager
-def _new_file(path: Path) -> Iterator:
-    """A file that appears under its name only when it is complete and on the disk."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        try:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)  # caches are shared; temporary files are private
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
