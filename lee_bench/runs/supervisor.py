@@ -202,6 +202,7 @@ def _watch(
     seen, phase_begin, next_tree = "", time.monotonic(), 0.0
     children = 0
     limits = {"search": search_limit(budget.seconds)}
+    leader = psutil.Process(process.pid)  # there until it is waited for, be it as a zombie
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(POLL_SECONDS)
@@ -221,9 +222,9 @@ def _watch(
             )
             return
         if now >= next_tree:
-            children = sum(_resident(child) for child in _children(process.pid))
+            children = sum(_resident(child) for child in _children(leader))
             next_tree = now + TREE_SECONDS
-        watch.peak_bytes = max(watch.peak_bytes, _resident_of(process.pid) + children)
+        watch.peak_bytes = max(watch.peak_bytes, _resident(leader) + children)
         if watch.peak_bytes > budget.memory_mb * 2**20:
             watch.ended_for = Status.MEMORY
             used = watch.peak_bytes / 2**20
@@ -231,21 +232,15 @@ def _watch(
             return
 
 
-def _children(pid: int) -> list[psutil.Process]:
+def _children(process: psutil.Process) -> list[psutil.Process]:
     with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).children(recursive=True)
+        return process.children(recursive=True)
     return []
 
 
 def _resident(process: psutil.Process) -> int:
     with contextlib.suppress(psutil.Error):
         return process.memory_info().rss
-    return 0
-
-
-def _resident_of(pid: int) -> int:
-    with contextlib.suppress(psutil.Error):
-        return _resident(psutil.Process(pid))
     return 0
 
 
