@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from methods.symbolic import constants, programs
 from methods.symbolic import vocabulary as tok
+from methods.symbolic.affine import with_affine
 from methods.symbolic.sampler import Batch
 
 # A wrong candidate deserves little: two descents from the best of a few starts.
@@ -24,12 +25,13 @@ _BINARIES = np.flatnonzero(tok.IS_BINARY)
 
 @dataclass(frozen=True)
 class Candidates:
-    """Expressions as the encoder reads them beside data.
+    """Expressions as the encoder reads them beside data, scale and offset taken off.
 
     Attributes:
         tokens: int64 (B, L), prefix, padded.
         constants: float32 (B, L), one for each placeholder from the left, 0 beyond them.
-        prediction: float32 (B, N), their values at the points; NaN or infinite where undefined.
+        prediction: float32 (B, N), their values at the points with the best scale and offset put
+            on; NaN or infinite where undefined.
     """
 
     tokens: Tensor
@@ -38,6 +40,13 @@ class Candidates:
 
     def __getitem__(self, rows) -> Candidates:
         return Candidates(self.tokens[rows], self.constants[rows], self.prediction[rows])
+
+    def at(self, points: Tensor) -> Candidates:
+        """The same with predictions at some of the points (indices) alone, cut to their length."""
+        longest = int((self.tokens != tok.PAD).sum(1).max()) if len(self.tokens) else 1
+        return Candidates(
+            self.tokens[:, :longest], self.constants[:, :longest], self.prediction[:, points]
+        )
 
     def error(self, y: Tensor) -> Tensor:
         """Mean squared residual (B,) at targets y (B, N); infinite where a value is undefined."""
@@ -118,7 +127,7 @@ def _graft(tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def fitted(tokens: Tensor, functions: Batch, seed: int, threads: int = 1) -> Candidates:
-    """Fit the constants of one expression for each function to its noisy points.
+    """Fit one expression for each function, with a free scale and offset, to its noisy points.
 
     Args:
         tokens: valid prefix rows, int64 (B, L).
@@ -128,7 +137,8 @@ def fitted(tokens: Tensor, functions: Batch, seed: int, threads: int = 1) -> Can
     """
     device = tokens.device
     tokens, X, y = tokens.cpu(), functions.X.cpu().double(), functions.y.cpu().double()
-    fit = constants.fit(tokens, X, y, effort=EFFORT, seed=seed, threads=threads)
-    prediction = programs.evaluate(tokens, X, fit.constants, threads=threads)
-    padded = functional.pad(fit.constants, (0, tokens.shape[1] - fit.constants.shape[1]))
-    return Candidates(tokens, padded.float(), prediction.float()).to(device)
+    wide = torch.from_numpy(with_affine(tokens.numpy()))
+    fit = constants.fit(wide, X, y, effort=EFFORT, seed=seed, threads=threads)
+    prediction = programs.evaluate(wide, X, fit.constants, threads=threads)
+    inner = functional.pad(fit.constants[:, 2:], (0, wide.shape[1] - fit.constants.shape[1] - 2))
+    return Candidates(tokens, inner.float(), prediction.float()).to(device)

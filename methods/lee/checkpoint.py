@@ -22,7 +22,7 @@ from methods.lee.config import ModelConfig
 from methods.lee.model import LEE
 from methods.symbolic import vocabulary
 
-FORMAT = 1
+FORMAT = 2
 LARGEST_FILE = 15_000_000  # bytes
 
 _AGAIN = "Install it again, or train a model with `lee-bench train lee`."

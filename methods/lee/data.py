@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from methods.lee.candidates import Candidates, fitted, mutate
 from methods.lee.config import TaskConfig
+from methods.symbolic.affine import without_affine
 from methods.symbolic.sampler import Batch as Functions
 from methods.symbolic.sampler import Sampler, SamplerConfig
 
@@ -67,7 +68,9 @@ class NumberedFunctions:
     def _draw(self, lot: int) -> Functions:
         seed = np.random.SeedSequence([self.seed, lot]).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(seed >> 1))
-        return next(Sampler(self.rows * self.together, generator, self.config, _PROPOSALS))
+        drawn = next(Sampler(self.rows * self.together, generator, self.config, _PROPOSALS))
+        cores = without_affine(drawn.tokens.numpy())
+        return replace(drawn, tokens=torch.from_numpy(cores))
 
 
 class Data:

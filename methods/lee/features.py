@@ -2,9 +2,10 @@
 
 A law is recognised by two things. Powers and products are straight lines in logarithms, whatever
 the units; shape (a bend, a period, a sign change) shows in the values as they lie among each other.
-So each number is given three ways: its sign and logarithm over 24 decades, its mantissa as angles
-of the logarithm (as a slide rule reads it, twice, four and eight times as fine), and its distance
-from the bag's mean in standard deviations.
+So each number is given by itself (sign, logarithm over 24 decades, sine and cosine, and its mantissa
+as angles of the logarithm, as a slide rule reads it, twice, four and eight times as fine) and among
+the others of its bag (distance from their mean, in values and in logarithms). All features have
+spreads near 1: a network hears the loud ones first.
 
 All functions take float32 and compute in it. Shapes: B rows, N points, D = MAX_VARIABLES columns.
 """
@@ -21,60 +22,114 @@ from torch import Tensor
 from methods.symbolic.vocabulary import MAX_VARIABLES
 
 TURNS = (1, 2, 4, 8)  # angles a decade
-NUMBER = 3 + 2 * len(TURNS)  # features of a number
-QUERY = MAX_VARIABLES * (NUMBER + 2)
-POINT = QUERY + 3 * (NUMBER + 1) + 2
+NUMBER = 5 + 2 * len(TURNS)  # features of a number by itself
+PLACED = NUMBER + 3  # and among the others of its bag
+QUERY = MAX_VARIABLES * (PLACED + 1)
+POINT = QUERY + 2 * PLACED + NUMBER + 1 + 2
 
 _DECADES = 12.0  # magnitudes from 1e-12 to 1e12 are told apart
 _FARTHEST = 8.0  # standard deviations
+_LEAST_DECADES = 0.02  # spread of logarithms below which they are not blown up further
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the numbers of a bag lie: each (B, 1, D) for x, (B, 1) for y.
+
+    Attributes:
+        mean, scale: mean and standard deviation.
+        log_mean, log_scale: the same of the decimal logarithms of the magnitudes.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    log_mean: Tensor
+    log_scale: Tensor
+
+    @classmethod
+    def of(cls, v: Tensor) -> Spread:
+        """Measure numbers (B, N, ...)."""
+        # Dividing by the largest magnitude first keeps the squares of 1e30 finite.
+        top = v.abs().amax(1, keepdim=True).clamp_min(1e-30)
+        deviation, mean = torch.std_mean(v / top, 1, correction=0, keepdim=True)
+        log_scale, log_mean = torch.std_mean(_decades(v), 1, correction=0, keepdim=True)
+        return cls(
+            mean * top,
+            (deviation * top).clamp_min(1e-7 * top),
+            log_mean,
+            log_scale.clamp_min(_LEAST_DECADES),
+        )
+
+    def __getitem__(self, rows) -> Spread:
+        return Spread(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @classmethod
+    def join(cls, parts: Sequence[Spread]) -> Spread:
+        """All rows of some bags' spreads."""
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Mean and standard deviation of a bag: x (B, 1, D), y (B, 1)."""
+    """The spreads of a bag's x and y."""
 
-    x_mean: Tensor
-    x_scale: Tensor
-    y_mean: Tensor
-    y_scale: Tensor
+    x: Spread
+    y: Spread
 
     @classmethod
     def of(cls, X: Tensor, y: Tensor) -> Scales:
         """Measure a bag: X (B, N, D), y (B, N)."""
-        return cls(*_moments(X), *_moments(y))
+        return cls(Spread.of(X), Spread.of(y))
 
     def __getitem__(self, rows) -> Scales:
-        return Scales(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return Scales(self.x[rows], self.y[rows])
 
     @classmethod
     def join(cls, parts: Sequence[Scales]) -> Scales:
         """All rows of some bags' scales."""
-        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+        return cls(Spread.join([p.x for p in parts]), Spread.join([p.y for p in parts]))
 
 
-def _moments(v: Tensor) -> tuple[Tensor, Tensor]:
-    # Dividing by the largest magnitude first keeps the squares of 1e30 finite.
-    top = v.abs().amax(1, keepdim=True).clamp_min(1e-30)
-    v = v / top
-    deviation, mean = torch.std_mean(v, 1, correction=0, keepdim=True)
-    return mean * top, (deviation * top).clamp_min(1e-7 * top)
+def _decades(v: Tensor) -> Tensor:
+    return v.abs().clamp(10.0**-_DECADES, 10.0**_DECADES).log10()
 
 
 def numbers(v: Tensor) -> Tensor:
-    """Sign, scaled logarithm and mantissa angles: (...) -> (..., NUMBER)."""
-    decades = v.abs().clamp(10.0**-_DECADES, 10.0**_DECADES).log10()
+    """A number by itself: (...) -> (..., NUMBER).
+
+    Sign, logarithm, size (linear near 0), sine and cosine of the number, and its mantissa as angles
+    of the logarithm.
+    """
+    decades = _decades(v)
+    near = v.clamp(-1e3, 1e3)  # beyond it, single precision knows too little of the phase
     angle = decades * (2 * math.pi * TURNS[0])
     cos, sin = angle.cos(), angle.sin()
-    parts = [v.sign(), decades * (4 / _DECADES), torch.asinh(v.clamp(-1e12, 1e12)) / 4, cos, sin]
+    parts = [v.sign(), decades / 2, torch.asinh(v.clamp(-1e12, 1e12)) / 2]
+    parts += [near.sin(), near.cos(), cos, sin]
     for _ in TURNS[1:]:  # double the angle
         cos, sin = 1 - 2 * sin * sin, 2 * sin * cos
         parts += [cos, sin]
     return torch.stack(parts, -1)
 
 
-def placed(v: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+def placed(v: Tensor, spread: Spread) -> Tensor:
     """Distance from the mean in units of the scale, cut off far away; any broadcast shape."""
-    return ((v - mean) / scale).clamp(-_FARTHEST, _FARTHEST)
+    return ((v - spread.mean) / spread.scale).clamp(-_FARTHEST, _FARTHEST)
+
+
+def among(v: Tensor, spread: Spread) -> Tensor:
+    """A number by itself and among others: (...) -> (..., PLACED).
+
+    The logarithm's distance from its mean comes twice: in decades, where powers and products are
+    slopes that compare across columns, and in units of its own spread, where a narrow column shows.
+    """
+    above = _decades(v) - spread.log_mean
+    parts = [
+        placed(v, spread),
+        (3 * above).clamp(-_FARTHEST, _FARTHEST),
+        (above / spread.log_scale).clamp(-_FARTHEST, _FARTHEST),
+    ]
+    return torch.cat([numbers(v), torch.stack(parts, -1)], -1)
 
 
 def query(X: Tensor, variables: Tensor, scales: Scales) -> Tensor:
@@ -90,9 +145,8 @@ def query(X: Tensor, variables: Tensor, scales: Scales) -> Tensor:
     """
     exists = torch.arange(X.shape[-1], device=X.device) < variables[:, None]
     exists = exists[:, None, :, None].to(X.dtype)
-    place = placed(X, scales.x_mean, scales.x_scale)[..., None]
-    features = torch.cat([numbers(X), place, torch.ones_like(place)], -1) * exists
-    return features.flatten(-2)
+    seen = among(X, scales.x)
+    return (torch.cat([seen, torch.ones_like(seen[..., :1])], -1) * exists).flatten(-2)
 
 
 def point(
@@ -109,16 +163,16 @@ def point(
         (B, N, POINT).
     """
     B, N, _ = X.shape
-    seen = [query(X, variables, scales), _of_target(y, scales)]
+    seen = [query(X, variables, scales), among(y, scales.y)]
     if prediction is None:
-        return torch.cat([*seen, X.new_zeros((B, N, POINT - QUERY - NUMBER - 1))], -1)
+        return torch.cat([*seen, X.new_zeros((B, N, POINT - QUERY - PLACED))], -1)
     valid = prediction.isfinite()
-    prediction = torch.where(valid, prediction, scales.y_mean)
+    prediction = torch.where(valid, prediction, scales.y.mean)
     # In units of the target's spread, so that its logarithm says how good the candidate is.
-    residual = ((y - prediction) / scales.y_scale).clamp(-1e12, 1e12)
+    residual = ((y - prediction) / scales.y.scale).clamp(-1e12, 1e12)
     told = torch.cat(
         [
-            _of_target(prediction, scales),
+            among(prediction, scales.y),
             numbers(residual),
             residual.clamp(-_FARTHEST, _FARTHEST)[..., None],
         ],
@@ -126,7 +180,3 @@ def point(
     )
     valid = valid[..., None].to(X.dtype)
     return torch.cat([*seen, told * valid, valid, torch.ones_like(valid)], -1)
-
-
-def _of_target(y: Tensor, scales: Scales) -> Tensor:
-    return torch.cat([numbers(y), placed(y, scales.y_mean, scales.y_scale)[..., None]], -1)

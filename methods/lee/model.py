@@ -17,11 +17,15 @@ Activations are in `dtype` (bfloat16 where that is fast), parameters in float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.lee import features
+from methods.lee.candidates import Candidates
 from methods.lee.config import ModelConfig
 from methods.lee.grammar import Frontier, frontiers, legal
 from methods.symbolic import vocabulary as tok
@@ -303,6 +307,33 @@ class EvaluationDecoder(nn.Module):
         return self.head(self.norm(x)).float()[..., 0]
 
 
+@dataclass(frozen=True)
+class Embedding:
+    """What the encoder makes of some bags of observations.
+
+    Attributes:
+        z: float32 (B, z_tokens, z_width).
+        variables: int64 (B,), columns that exist.
+        scales: of the bags; g_eval reads and answers in their units.
+    """
+
+    z: Tensor
+    variables: Tensor
+    scales: features.Scales
+
+    def __getitem__(self, rows) -> Embedding:
+        return Embedding(self.z[rows], self.variables[rows], self.scales[rows])
+
+    @classmethod
+    def join(cls, parts: Sequence[Embedding]) -> Embedding:
+        """All rows of some embeddings."""
+        return cls(
+            torch.cat([p.z for p in parts]),
+            torch.cat([p.variables for p in parts]),
+            features.Scales.join([p.scales for p in parts]),
+        )
+
+
 class LEE(nn.Module):
     """Encoder and decoders; see the module's text."""
 
@@ -317,6 +348,33 @@ class LEE(nn.Module):
         for module in self.modules():
             if isinstance(module, Block):  # residual branches start small, the sum starts tame
                 nn.init.normal_(module.out.weight, std=0.02 / depth**0.5)
+
+    def embed(
+        self, X: Tensor, y: Tensor, variables: Tensor, candidates: Candidates | None = None
+    ) -> Embedding:
+        """f(e, D): embed bags of observations, with a candidate for each if there are any.
+
+        Args:
+            X: float32 (B, N, MAX_VARIABLES); y: (B, N).
+            variables: int64 (B,), how many leading columns exist.
+            candidates: B of them, their predictions at these points.
+        """
+        scales = features.Scales.of(X, y)
+        if candidates is None:
+            points = features.point(X, y, variables, scales)
+            return Embedding(self.encoder(points), variables, scales)
+        points = features.point(X, y, variables, scales, candidates.prediction)
+        z = self.encoder(points, candidates.tokens, candidates.constants)
+        return Embedding(z, variables, scales)
+
+    def values(self, embedding: Embedding, X: Tensor) -> Tensor:
+        """g_eval(z, x): values at points (B, Q, MAX_VARIABLES), in units of the bag's spread of y.
+
+        Differentiable in z; `features.placed(y, embedding.scales.y)` is their target.
+        """
+        return self.evaluation(
+            embedding.z, features.query(X, embedding.variables, embedding.scales)
+        )
 
 
 def _initialise(module: nn.Module) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from methods.lee import checkpoint, features
 from methods.lee.candidates import Candidates, fitted
 from methods.lee.config import TaskConfig
 from methods.lee.data import Batch, Data
-from methods.lee.model import LEE, Block
+from methods.lee.model import LEE, Block, Embedding
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import Batch as Functions
 from methods.training import fast_dtype
@@ -53,19 +53,21 @@ class Reading:
     """Some functions as the encoder read them, each from one bag."""
 
     functions: Functions
-    scales: features.Scales
-    z: Tensor
+    embedding: Embedding
+
+    @property
+    def z(self) -> Tensor:
+        return self.embedding.z
 
     def __getitem__(self, rows) -> Reading:
-        return Reading(self.functions[rows], self.scales[rows], self.z[rows])
+        return Reading(self.functions[rows], self.embedding[rows])
 
     @classmethod
     def join(cls, readings: Sequence[Reading]) -> Reading:
         """All rows of some readings."""
         return cls(
             Functions.join([r.functions for r in readings]),
-            features.Scales.join([r.scales for r in readings]),
-            torch.cat([r.z for r in readings]),
+            Embedding.join([r.embedding for r in readings]),
         )
 
 
@@ -73,15 +75,10 @@ def read(
     module: LEE, functions: Functions, bag: Tensor, candidates: Candidates | None = None
 ) -> Reading:
     """Encode functions from the points of a bag (indices), with candidates if there are any."""
+    if candidates is not None:
+        candidates = candidates.at(bag)
     X, y = functions.X[:, bag], functions.y[:, bag]
-    scales = features.Scales.of(X, y)
-    if candidates is None:
-        points = features.point(X, y, functions.variables, scales)
-        return Reading(functions, scales, module.encoder(points))
-    prediction = candidates.prediction[:, bag]
-    points = features.point(X, y, functions.variables, scales, prediction)
-    tokens = candidates.tokens[:, : longest(candidates.tokens)]
-    return Reading(functions, scales, module.encoder(points, tokens, candidates.constants))
+    return Reading(functions, module.embed(X, y, functions.variables, candidates))
 
 
 def cross_entropy(module: LEE, reading: Reading) -> tuple[Tensor, Tensor, Tensor]:
@@ -107,15 +104,9 @@ def cross_entropy(module: LEE, reading: Reading) -> tuple[Tensor, Tensor, Tensor
 
 def evaluation_error(module: LEE, reading: Reading) -> Tensor:
     """Differences (B, Q) of g_eval from the clean target, in units of the bag's spread."""
-    functions, scales = reading.functions, reading.scales
-    x = features.query(functions.X_query, functions.variables, scales)
-    target = features.placed(functions.y_query, scales.y_mean, scales.y_scale)
-    return module.evaluation(reading.z, x) - target
-
-
-def longest(tokens: Tensor) -> int:
-    """Tokens of the longest row."""
-    return int((tokens != tok.PAD).sum(1).max())
+    functions, embedding = reading.functions, reading.embedding
+    target = features.placed(functions.y_query, embedding.scales.y)
+    return module.values(embedding, functions.X_query) - target
 
 
 class Objective:
@@ -184,9 +175,8 @@ class Objective:
         z = reading.z
         draw = {"generator": generator, "device": z.device}
         spread = self.task.z_noise * torch.rand((len(z), 1, 1), **draw)
-        noisy = Reading(
-            reading.functions, reading.scales, z + spread * torch.randn(z.shape, **draw)
-        )
+        noise = spread * torch.randn(z.shape, **draw)
+        noisy = Reading(reading.functions, replace(reading.embedding, z=z + noise))
         cross, _, count = cross_entropy(self.module, noisy)
         error = evaluation_error(self.module, noisy)
         g_eval = functional.smooth_l1_loss(error, torch.zeros_like(error))

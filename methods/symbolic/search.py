@@ -18,6 +18,7 @@ import numpy as np
 from lee_bench.expression import Expression, Number
 from methods.symbolic import constants, programs
 from methods.symbolic import vocabulary as tok
+from methods.symbolic.affine import with_affine, without_affine
 from methods.symbolic.archive import Archive, Entry, description_length, noise_floor, rank
 from methods.symbolic.fingerprint import fingerprints
 from methods.symbolic.polish import in_original_units, polish
@@ -324,38 +325,6 @@ def digit_nats(formula: Expression) -> float:
             text = str(abs(node.value)).partition("e")[0].replace(".", "").strip("0")
             digits += max(1, len(text)) - isinstance(node.value, int)
     return digits * math.log(10)
-
-
-def without_affine(tokens: np.ndarray) -> np.ndarray:
-    """Strip free scales and offsets from around each expression.
-
-    Args:
-        tokens: int64 (B, L), canonical rows.
-
-    Returns:
-        (B, L)
-    """
-    tokens = np.array(tokens, dtype=np.int64)
-    wide = np.pad(tokens, ((0, 0), (0, 2)))  # PAD is 0
-    L = tokens.shape[1]
-    while True:
-        root, next_ = wide[:, 0], wide[:, 1]
-        around = (
-            np.isin(root, (tok.ADD, tok.SUB, tok.MUL)) & (next_ == tok.CONSTANT)
-        ) | (root == tok.NEG)  # fmt: skip
-        inverse = (root == tok.DIV) & (next_ == tok.CONSTANT)  # C/f is C * inv(f)
-        if not (around | inverse).any():
-            return wide[:, :L]
-        shift = np.where(root == tok.NEG, 1, np.where(around, 2, np.where(inverse, 1, 0)))
-        at = np.minimum(np.arange(L + 2) + shift[:, None], L + 1)
-        wide = np.take_along_axis(wide, at, axis=1)
-        wide[inverse, 0] = tok.INV
-
-
-def with_affine(tokens: np.ndarray, scaled: bool = True, shifted: bool = True) -> np.ndarray:
-    """`* C f`, `+ C f` or `+ C * C f` of every row f: (B, L) -> (B, L + 2 or 4)."""
-    head = [tok.ADD, tok.CONSTANT] * shifted + [tok.MUL, tok.CONSTANT] * scaled
-    return np.concatenate([np.tile(np.array(head, dtype=np.int64), (len(tokens), 1)), tokens], 1)
 
 
 def warm_up(threads: int = 1) -> None:
