@@ -2,7 +2,7 @@
 
 An `Expression` is a flat postfix program, so nothing here recurses and nothing is ever evaluated
 as code: a text from a method is read by a whitelist of operators, functions, numbers and the
-task's own variable names. sympy is not imported; what needs it lives in `lee_bench.equivalence`.
+task's own variable names. sympy is not imported; what needs it lives in `lee_bench.algebra`.
 """
 
 from __future__ import annotations
