@@ -104,8 +104,8 @@ def smoke(session: nox.Session) -> None:
     install(session)
     results = Path(session.create_tmp()) / "smoke"
     shutil.rmtree(results, ignore_errors=True)
-    grid = ["--suite", "strogatz", "--task", "strogatz_lv1", "--noise", "0", "--noise", "0.01"]
-    limits = ["--time-limit", "5", "--data", "builtin"]
+    grid = ["--suite", "strogatz", "--task", "strogatz_lv1", "--method", "all"]
+    limits = ["--noise", "0", "--noise", "0.01", "--time-limit", "5", "--data", "builtin"]
     session.run("lee-bench", "run", *grid, *limits, "--results", str(results))
     session.run("lee-bench", "pareto", str(results))
 

@@ -45,7 +45,8 @@ def run(
         typer.Option(
             "--method",
             "-m",
-            help="Method to run; repeat for several. \\[default: all that are installed]",
+            help="Method to run; repeat for several, or all: those that are installed. "
+            "\\[default: lee]",
             metavar="NAME",
         ),
     ] = None,
@@ -206,8 +207,8 @@ def _choose_methods(names: list[str] | None) -> dict[str, Probe]:
     from lee_bench.errors import SetupError
     from lee_bench.runs import registry
 
-    if names:
-        return {name: registry.probe(name) for name in dict.fromkeys(names)}
+    if names != ["all"]:
+        return {name: registry.probe(name) for name in dict.fromkeys(names or [registry.DEFAULT])}
     probes = {name: registry.probe(name) for name in registry.names()}
     available = {name: probe for name, probe in probes.items() if probe.available}
     if not available:

@@ -31,8 +31,12 @@ BUILTIN: Mapping[str, str] = {
     "gplearn": "methods.gplearn:GPLearn",
     "pysr": "methods.pysr:PySR",
     "prior": "methods.prior:Prior",
+    "lee": "methods.lee.method:Lee",
 }
 """Name -> ``module:Class``. The one line that registers a built-in method."""
+
+DEFAULT = "lee"
+"""The method that runs where none is named."""
 
 GROUP = "lee_bench.methods"
 """Entry-point group by which other packages register: ``name = "module:Class"``."""

@@ -41,7 +41,8 @@ def default_settings(name: str) -> dict:
 
 def few_generations(name: str) -> dict:
     """A setting that ends the search before the clock does, where the method has one."""
-    return {"generations": 2} if "generations" in default_settings(name) else {}
+    known = default_settings(name)
+    return {key: 2 for key in ("generations", "max_rounds") if key in known}
 
 
 def run(name: str, task: Task, budget: Budget, settings: dict | None = None) -> RunRecord:

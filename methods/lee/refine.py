@@ -1,0 +1,320 @@
+"""LEE's inference: decode, keep what fits, read it again beside the data, step on z, decode again.
+
+Each round embeds some bags of points, writes some expressions from each z, and offers all of them
+to a `Pool`, as every search over skeletons does; so methods are compared by what they offer. A z
+comes from one of four sources:
+
+- *data*: a fresh bag alone, the network's first estimate;
+- *candidate*: a fresh bag beside an earlier find, fitted constants and prediction included. Finds
+  are drawn by rank of description length, without repetition: many different ones in each round,
+  because a search that reads its best find alone stays there;
+- either of them *stepped*: improved by gradient steps on z, so that the evaluation decoder agrees
+  with observations beyond the bag.
+
+How many expressions a round decodes does not depend on the shares of the sources, and the first
+round is the same for all; so with shares of zero one-shot sampling, re-encoding, gradient steps and
+both can be compared, at equal numbers of decodes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from methods.lee import features
+from methods.lee.candidates import Candidates
+from methods.lee.config import Refinement
+from methods.lee.model import LEE, Embedding
+from methods.symbolic import programs
+from methods.symbolic import vocabulary as tok
+from methods.symbolic.affine import without_affine
+from methods.symbolic.archive import rank
+from methods.symbolic.search import Pool, Problem
+from methods.training import fast_dtype
+
+SOURCES = ("data", "candidate", "data, stepped", "candidate, stepped")
+
+_SMALLEST_BAG = 16  # the network never saw fewer points, unless there are no more
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round did.
+
+    Attributes:
+        index: 0 for the first.
+        seconds: it took.
+        decodes: expressions written, all of them offered to the pool.
+        new: those of them whose function was new.
+        temperature: at which they were written.
+        r2, length: of the find of shortest description so far, on the problem's rows; its tokens.
+        best_r2: highest so far.
+        sources: decodes by source.
+        kept: entries that came into the archive and stayed, by source; all that can be told of
+            a source's worth, as its finds also feed the others.
+    """
+
+    index: int
+    seconds: float
+    decodes: int
+    new: int
+    temperature: float
+    r2: float
+    length: int
+    best_r2: float
+    sources: Mapping[str, int]
+    kept: Mapping[str, int]
+
+
+class Search:
+    """Refinement of the estimate for one problem.
+
+    Results depend on the seed and the number of rounds, not on the clock.
+
+    Args:
+        model: in eval mode; decodes on its own device, in the precision that is fast there.
+        problem: the data.
+        settings: how to search.
+        threads: of the fits; what torch uses is the caller's to set.
+        seed: of bags, choices and samples.
+        start: expressions to start from, token rows over the problem's columns. They are tried
+            first, and read in the first round.
+
+    Attributes:
+        pool: all that was found.
+        history: the rounds so far.
+        temperature: of the next round.
+    """
+
+    def __init__(
+        self,
+        model: LEE,
+        problem: Problem,
+        settings: Refinement | None = None,
+        *,
+        threads: int = 1,
+        seed: int = 0,
+        start: Sequence[np.ndarray] = (),
+    ) -> None:
+        self.model, self.problem, self.threads = model, problem, threads
+        self.settings = settings or Refinement()
+        self.pool = Pool(problem, threads=threads, seed=seed)
+        self.history: list[Round] = []
+        self.temperature = self.settings.temperature
+        self._device = next(model.parameters()).device
+        self._dtype = fast_dtype(self._device)
+        self._rng = np.random.default_rng(seed)
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        rows, columns = problem.X.shape
+        self._X = torch.zeros((rows, tok.MAX_VARIABLES), device=self._device)
+        self._X[:, :columns] = torch.from_numpy(problem.X)
+        self._y = torch.from_numpy(problem.y).to(self._X)
+        if len(start):
+            self.pool.offer(tok.stack(start))
+
+    def run(
+        self,
+        deadline: float,
+        *,
+        max_rounds: int = 0,
+        watch: Callable[[Round], None] | None = None,
+    ) -> str:
+        """Search round by round; may be called again to go on.
+
+        Args:
+            deadline: value of `time.perf_counter()` by which to end. A round is begun if there is
+                time for it, judged by the last one; the first always is.
+            max_rounds: rounds, in all, after which to stop; 0 for none.
+            watch: called after each round.
+
+        Returns:
+            Why it ended: "solved", "round limit", "no gain" or "time limit".
+        """
+        s = self.settings
+        while not self.pool.solved():
+            rounds = len(self.history)
+            if rounds and rounds == max_rounds:
+                return "round limit"
+            if s.patience and rounds >= s.patience and not self._gained(s.patience):
+                return "no gain"
+            decodes = min(s.decodes, s.first << min(rounds, 20))
+            if rounds:
+                last = self.history[-1]
+                expected = 1.1 * last.seconds * decodes / last.decodes
+                if time.perf_counter() + expected > deadline:
+                    return "time limit"
+            self.history.append(self._round(decodes))
+            if watch is not None:
+                watch(self.history[-1])
+        return "solved"
+
+    def _gained(self, rounds: int) -> bool:
+        return any(r.kept for r in self.history[-rounds:])
+
+    def _round(self, decodes: int) -> Round:
+        begin, s, pool = time.perf_counter(), self.settings, self.pool
+        temperature = self.temperature
+        embedding, source = self._embeddings(math.ceil(decodes / s.samples))
+        tokens = self._write(embedding, decodes)
+        source = source.repeat(s.samples)[:decodes]
+        before = set(pool.archive.entries())
+        new = pool.offer(tokens)
+        if new < s.scarce * decodes:
+            self.temperature = min(1.05 * self.temperature, s.hottest)
+        entries = pool.archive.entries()
+        best = entries[rank(entries, len(self.problem.all_y), self.problem.floor)[0]]
+        kept = _writers([e.tokens for e in entries if e not in before], tokens, source)
+        variance = self.problem.variance or 1.0
+        return Round(
+            index=len(self.history),
+            seconds=time.perf_counter() - begin,
+            decodes=decodes,
+            new=new,
+            temperature=temperature,
+            r2=1 - best.loss / variance,
+            length=len(best.tokens),
+            best_r2=1 - pool.best_loss,
+            sources=_by_source(source),
+            kept=_by_source(kept),
+        )
+
+    def _embeddings(self, count: int) -> tuple[Embedding, np.ndarray]:
+        """`count` z, and the source of each, an index of SOURCES (count,)."""
+        s = self.settings
+        cores, constants = self._finds() if s.reencoded else ((), ())
+        given = round(s.reencoded * count) if len(cores) else 0
+        with torch.no_grad(), self._computing():
+            parts = []
+            if given < count:
+                parts.append(self._embed(count - given))
+            if given:
+                parts.append(self._embed(given, self._drawn(given, cores, constants)))
+            embedding = Embedding.join(parts)
+        candidate = np.arange(count) >= count - given
+        place = np.arange(count) * s.stepped % 1 + s.stepped >= 1  # spread over both kinds
+        stepped = np.flatnonzero(place if self.history else np.zeros(count, dtype=bool))
+        if len(stepped):
+            embedding.z[stepped] = self._step(embedding[stepped])
+        source = candidate.astype(np.int64)
+        source[stepped] += 2
+        return embedding, source
+
+    def _computing(self):
+        """Context in which products are computed in the device's fast precision."""
+        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+    def _bags(self, count: int) -> Tensor:
+        """Rows of the problem (count, size), without repetition, by weight (Efraimidis 2006)."""
+        rows = len(self._y)
+        size = min(self.settings.bag, rows, max(_SMALLEST_BAG, 3 * rows // 4))
+        key = np.log(self.problem.weights) + self._rng.gumbel(size=(count, rows))
+        return torch.from_numpy(np.argpartition(-key, size - 1, axis=1)[:, :size])
+
+    def _embed(self, count: int, candidates: Candidates | None = None) -> Embedding:
+        """Read fresh bags, each beside one of `count` candidates given at all rows, or alone."""
+        bags = self._bags(count).to(self._device)
+        if candidates is not None:
+            candidates = replace(candidates, prediction=candidates.prediction.gather(1, bags))
+        variables = torch.full((count,), max(1, len(self.problem.columns)), device=self._device)
+        return self.model.embed(self._X[bags], self._y[bags], variables, candidates)
+
+    def _finds(self) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Cores in the archive that can be read, shortest description first, inner constants."""
+        entries = self.pool.archive.entries()
+        order = rank(entries, len(self.problem.all_y), self.problem.floor)
+        entries = [entries[i] for i in order]
+        cores = without_affine(tok.stack([e.tokens for e in entries]))
+        first = np.sort(np.unique(cores, axis=0, return_index=True)[1])
+        short = tok.lengths(cores[first]) <= self.model.config.max_length
+        rows = first[short & tok.IS_VARIABLE[cores[first]].any(1)]
+        # Scale and offset stand in front: the core's own constants are the last ones.
+        counts = tok.count_constants(cores[rows]).tolist()
+        fitted = (entries[i].constants for i in rows.tolist())
+        return cores[rows], [c[len(c) - n :] for c, n in zip(fitted, counts, strict=True)]
+
+    def _drawn(self, count: int, cores: np.ndarray, inner: list[np.ndarray]) -> Candidates:
+        """Some of the finds as the network reads them, predictions at all rows."""
+        chance = 1 / np.arange(1, len(cores) + 1)
+        some = min(count, len(cores))
+        picked = self._rng.choice(len(cores), some, replace=False, p=chance / chance.sum())
+        picked = np.resize(picked, count)
+        cores = cores[picked]
+        cores = cores[:, : tok.lengths(cores).max()]
+        constants = np.zeros(cores.shape)
+        for row, i in zip(constants, picked, strict=True):
+            row[: len(inner[i])] = inner[i]
+        problem = self.problem
+        values = programs.evaluate(cores, problem.X, constants, threads=self.threads)
+        arrays = cores, constants, best_affine(values, problem.y, problem.weights)
+        tokens, constants, prediction = (torch.from_numpy(a).to(self._device) for a in arrays)
+        return Candidates(tokens, constants.float(), prediction.float())
+
+    def _step(self, embedding: Embedding) -> Tensor:
+        """z after gradient steps towards what is observed, float32 (B, z_tokens, z_width)."""
+        s, B, rows = self.settings, len(embedding.z), len(self._y)
+        seen = torch.from_numpy(self._rng.permutation(rows)[: s.observations]).to(self._device)
+        X = self._X[seen].expand(B, -1, -1)
+        target = features.placed(self._y[seen].expand(B, -1), embedding.scales.y)
+        start = embedding.z.float()
+        z = start.clone().requires_grad_()
+        adam = torch.optim.Adam([z], lr=s.step_size)
+        for _ in range(s.steps):
+            with self._computing():
+                values = self.model.values(replace(embedding, z=z), X)
+            error = functional.smooth_l1_loss(values, target, reduction="none").mean(1)
+            loss = error.sum() + s.pull * (z - start).square().mean((1, 2)).sum()
+            (z.grad,) = torch.autograd.grad(loss, [z])
+            adam.step()
+        return functional.rms_norm(z.detach(), (z.shape[-1],))
+
+    def _write(self, embedding: Embedding, decodes: int) -> np.ndarray:
+        """Expressions sampled from each z in turn, int64 (decodes, max_length)."""
+        n = self.settings.samples
+        with torch.inference_mode(), self._computing():
+            tokens, _ = self.model.expression.sample(
+                embedding.z.repeat_interleave(n, 0)[:decodes],
+                embedding.variables.repeat_interleave(n)[:decodes],
+                temperature=self.temperature,
+                generator=self._generator,
+            )
+        return tokens.cpu().numpy()
+
+
+def best_affine(values: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """a + b * values, a and b of least squared error, in each row; b is 0 where values overflow.
+
+    Args:
+        values: (B, N); y, weights: (N,).
+
+    Returns:
+        (B, N)
+    """
+    share = weights / weights.sum()
+    with np.errstate(all="ignore"):
+        deviation = values - (values @ share)[:, None]
+        size = np.abs(deviation).max(1, keepdims=True)
+        deviation = np.where(size > 0, deviation / size, 0.0)  # squares of large values overflow
+        mean = y @ share
+        slope = deviation @ (share * (y - mean)) / np.maximum(deviation**2 @ share, 1e-300)
+        return mean + slope[:, None] * deviation
+
+
+def _writers(finds: list[np.ndarray], tokens: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """The sources of the decodes that became these finds."""
+    written: dict[bytes, int] = {}
+    for row, code in zip(without_affine(tokens), source.tolist(), strict=True):
+        written.setdefault(row[row != tok.PAD].tobytes(), code)
+    cores = [core[core != tok.PAD] for core in (without_affine(row[None])[0] for row in finds)]
+    return np.array([written[core.tobytes()] for core in cores], dtype=np.int64)
+
+
+def _by_source(source: np.ndarray) -> dict[str, int]:
+    counts = np.bincount(source, minlength=len(SOURCES)).tolist()
+    return {name: n for name, n in zip(SOURCES, counts, strict=True) if n}
