@@ -1,4 +1,4 @@
-"""Sizes of LEE and settings of its training and of its search, as plain data, without torch."""
+"""Sizes of LEE and settings of its training, as plain data that a checkpoint can carry."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ class ModelConfig:
         heads: attention heads; must divide `width`.
         hidden: width of the feed-forward half of a block.
         readers: blocks that read the tokens of a candidate.
-        encoders: blocks in which the latents look at points and candidate.
+        cell: numbers a cell of the table of observations.
+        encoders: stages in which cells think and latents look at points and candidate.
         decoders: blocks of the expression decoder.
         evaluators: blocks of the evaluation decoder.
-        latents: tokens that gather what is known; the first `z_tokens` of them become z.
-        z_tokens, z_width: z is z_tokens x z_width numbers.
+        latents: tokens that gather what is known of the function as a whole; the first `z_tokens`
+            of them become z, together with one for each variable.
+        z_tokens, z_width: z is (z_tokens + 10) x z_width numbers.
         max_length: longest expression, in tokens.
         vocabulary: names of the tokens, in the order of their ids.
     """
@@ -28,13 +30,14 @@ class ModelConfig:
     width: int = 192
     heads: int = 4
     hidden: int = 576
+    cell: int = 96
     readers: int = 1
     encoders: int = 3
     decoders: int = 3
     evaluators: int = 1
-    latents: int = 12
+    latents: int = 8
     z_tokens: int = 4
-    z_width: int = 128
+    z_width: int = 64
     max_length: int = 30
     vocabulary: tuple[str, ...] = vocabulary.NAMES
 
@@ -69,7 +72,7 @@ class TaskConfig:
     truth: float = 0.1
     twice: float = 0.1
     own: float = 0.5
-    own_from: int = 1000
+    own_from: int = 3000
     points: int = 64
     queries: int = 12
     bags: tuple[int, ...] = (16, 24, 32, 48)
@@ -88,52 +91,15 @@ class TaskConfig:
 SIZES = {
     "small": ModelConfig(),
     "base": ModelConfig(
-        width=384, heads=6, hidden=1152, readers=1, encoders=3, decoders=3, evaluators=1, latents=24
+        width=384,
+        heads=6,
+        hidden=1152,
+        readers=1,
+        encoders=3,
+        decoders=3,
+        evaluators=1,
+        latents=16,
+        cell=192,
     ),
 }
 """`small` trains on two processor cores, `base` on a GPU."""
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """Settings of a search.
-
-    Attributes:
-        decodes: expressions written in a round.
-        first: the same in the first round, doubled until `decodes` is reached: short searches, too,
-            read again what they found.
-        samples: expressions written from one z.
-        bag: points of a bag, if there are more.
-        reencoded: share of the z that a find was read for; 0 switches re-encoding off.
-        stepped: share of the z that are improved by gradient steps; 0 switches these off.
-        steps, step_size: of Adam (Kingma & Ba 2015) on z, whose entries have size 1.
-        observations: rows of the data that a gradient step looks at.
-        pull: weight of the squared distance from where the steps began.
-        temperature: of sampling, at the start.
-        hottest, scarce: where less than a share `scarce` of a round's decodes is new, the
-            temperature rises by a twentieth, up to `hottest`.
-        patience: rounds without a find worth keeping after which to stop; 0 never does.
-    """
-
-    decodes: int = 1024
-    first: int = 256
-    samples: int = 32
-    bag: int = 48
-    reencoded: float = 0.5
-    stepped: float = 0.5
-    steps: int = 8
-    step_size: float = 0.05
-    observations: int = 128
-    pull: float = 0.1
-    temperature: float = 1.0
-    hottest: float = 1.5
-    scarce: float = 0.3
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.decodes, self.first, self.samples, self.bag, self.observations) < 1:
-            raise ValueError("decodes, first, samples, bag and observations must be at least 1")
-        if not (0 <= self.reencoded <= 1 and 0 <= self.stepped <= 1):
-            raise ValueError("reencoded and stepped are shares, from 0 to 1")
-        if not 0 < self.temperature <= self.hottest:
-            raise ValueError("temperature must be positive, and at most hottest")

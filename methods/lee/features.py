@@ -2,12 +2,12 @@
 
 A law is recognised by two things. Powers and products are straight lines in logarithms, whatever
 the units; shape (a bend, a period, a sign change) shows in the values as they lie among each other.
-So each number is given by itself (sign, logarithm over 24 decades, sine and cosine, and its mantissa
-as angles of the logarithm, as a slide rule reads it, twice, four and eight times as fine) and among
-the others of its bag (distance from their mean, in values and in logarithms). All features have
-spreads near 1: a network hears the loud ones first.
+So each number is given by itself (sign, logarithm over 24 decades, sine and cosine, and its
+mantissa as angles of the logarithm, as a slide rule reads it, twice, four and eight times as fine),
+and among the others of its bag (distance from their mean, in values and in logarithms). All
+features have a spread near 1: a network hears the loud ones first.
 
-All functions take float32 and compute in it. Shapes: B rows, N points, D = MAX_VARIABLES columns.
+All functions take float32 and compute in it. Shapes: B rows, N points.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from methods.symbolic.vocabulary import MAX_VARIABLES
-
 TURNS = (1, 2, 4, 8)  # angles a decade
 NUMBER = 5 + 2 * len(TURNS)  # features of a number by itself
 PLACED = NUMBER + 3  # and among the others of its bag
-QUERY = MAX_VARIABLES * (PLACED + 1)
-POINT = QUERY + 2 * PLACED + NUMBER + 1 + 2
+TARGET = 2 * PLACED + NUMBER + 3  # of a target, its prediction and their difference
 
 _DECADES = 12.0  # magnitudes from 1e-12 to 1e12 are told apart
 _FARTHEST = 8.0  # standard deviations
@@ -34,7 +31,7 @@ _LEAST_DECADES = 0.02  # spread of logarithms below which they are not blown up 
 
 @dataclass(frozen=True)
 class Spread:
-    """Where the numbers of a bag lie: each (B, 1, D) for x, (B, 1) for y.
+    """Where the numbers of some bags lie, along the last axis; each tensor is (..., 1).
 
     Attributes:
         mean, scale: mean and standard deviation.
@@ -48,11 +45,11 @@ class Spread:
 
     @classmethod
     def of(cls, v: Tensor) -> Spread:
-        """Measure numbers (B, N, ...)."""
+        """Measure numbers (..., N)."""
         # Dividing by the largest magnitude first keeps the squares of 1e30 finite.
-        top = v.abs().amax(1, keepdim=True).clamp_min(1e-30)
-        deviation, mean = torch.std_mean(v / top, 1, correction=0, keepdim=True)
-        log_scale, log_mean = torch.std_mean(_decades(v), 1, correction=0, keepdim=True)
+        top = v.abs().amax(-1, keepdim=True).clamp_min(1e-30)
+        deviation, mean = torch.std_mean(v / top, -1, correction=0, keepdim=True)
+        log_scale, log_mean = torch.std_mean(decades(v), -1, correction=0, keepdim=True)
         return cls(
             mean * top,
             (deviation * top).clamp_min(1e-7 * top),
@@ -71,15 +68,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Scales:
-    """The spreads of a bag's x and y."""
+    """The spreads of some bags: of x (B, D, 1), of y (B, 1)."""
 
     x: Spread
     y: Spread
 
     @classmethod
     def of(cls, X: Tensor, y: Tensor) -> Scales:
-        """Measure a bag: X (B, N, D), y (B, N)."""
-        return cls(Spread.of(X), Spread.of(y))
+        """Measure bags: X (B, N, D), y (B, N)."""
+        return cls(Spread.of(X.transpose(1, 2)), Spread.of(y))
 
     def __getitem__(self, rows) -> Scales:
         return Scales(self.x[rows], self.y[rows])
@@ -90,7 +87,8 @@ class Scales:
         return cls(Spread.join([p.x for p in parts]), Spread.join([p.y for p in parts]))
 
 
-def _decades(v: Tensor) -> Tensor:
+def decades(v: Tensor) -> Tensor:
+    """Decimal logarithm of the magnitude, over 24 decades."""
     return v.abs().clamp(10.0**-_DECADES, 10.0**_DECADES).log10()
 
 
@@ -100,11 +98,11 @@ def numbers(v: Tensor) -> Tensor:
     Sign, logarithm, size (linear near 0), sine and cosine of the number, and its mantissa as angles
     of the logarithm.
     """
-    decades = _decades(v)
+    size = decades(v)
     near = v.clamp(-1e3, 1e3)  # beyond it, single precision knows too little of the phase
-    angle = decades * (2 * math.pi * TURNS[0])
+    angle = size * (2 * math.pi * TURNS[0])
     cos, sin = angle.cos(), angle.sin()
-    parts = [v.sign(), decades / 2, torch.asinh(v.clamp(-1e12, 1e12)) / 2]
+    parts = [v.sign(), size / 2, torch.asinh(v.clamp(-1e12, 1e12)) / 2]
     parts += [near.sin(), near.cos(), cos, sin]
     for _ in TURNS[1:]:  # double the angle
         cos, sin = 1 - 2 * sin * sin, 2 * sin * cos
@@ -123,7 +121,7 @@ def among(v: Tensor, spread: Spread) -> Tensor:
     The logarithm's distance from its mean comes twice: in decades, where powers and products are
     slopes that compare across columns, and in units of its own spread, where a narrow column shows.
     """
-    above = _decades(v) - spread.log_mean
+    above = decades(v) - spread.log_mean
     parts = [
         placed(v, spread),
         (3 * above).clamp(-_FARTHEST, _FARTHEST),
@@ -132,51 +130,26 @@ def among(v: Tensor, spread: Spread) -> Tensor:
     return torch.cat([numbers(v), torch.stack(parts, -1)], -1)
 
 
-def query(X: Tensor, variables: Tensor, scales: Scales) -> Tensor:
-    """Features of points without a target.
+def target(y: Tensor, spread: Spread, prediction: Tensor | None = None) -> Tensor:
+    """Features of targets, and of what a candidate makes of them.
 
     Args:
-        X: (B, N, D).
-        variables: int64 (B,), how many leading columns exist; the others are seen as absent.
-        scales: of the bag, not of these points.
-
-    Returns:
-        (B, N, QUERY).
-    """
-    exists = torch.arange(X.shape[-1], device=X.device) < variables[:, None]
-    exists = exists[:, None, :, None].to(X.dtype)
-    seen = among(X, scales.x)
-    return (torch.cat([seen, torch.ones_like(seen[..., :1])], -1) * exists).flatten(-2)
-
-
-def point(
-    X: Tensor, y: Tensor, variables: Tensor, scales: Scales, prediction: Tensor | None = None
-) -> Tensor:
-    """Features of observations, and of what a candidate makes of them.
-
-    Args:
-        X, y, variables, scales: as in `query`, y being (B, N).
+        y: (B, N).
+        spread: of y.
         prediction: the candidate's values (B, N), NaN or infinite where it has none; None if there
             is no candidate.
 
     Returns:
-        (B, N, POINT).
+        (B, N, TARGET).
     """
-    B, N, _ = X.shape
-    seen = [query(X, variables, scales), among(y, scales.y)]
+    seen = among(y, spread)
     if prediction is None:
-        return torch.cat([*seen, X.new_zeros((B, N, POINT - QUERY - PLACED))], -1)
+        return torch.cat([seen, y.new_zeros((*y.shape, TARGET - PLACED))], -1)
     valid = prediction.isfinite()
-    prediction = torch.where(valid, prediction, scales.y.mean)
+    prediction = torch.where(valid, prediction, spread.mean)
     # In units of the target's spread, so that its logarithm says how good the candidate is.
-    residual = ((y - prediction) / scales.y.scale).clamp(-1e12, 1e12)
-    told = torch.cat(
-        [
-            among(prediction, scales.y),
-            numbers(residual),
-            residual.clamp(-_FARTHEST, _FARTHEST)[..., None],
-        ],
-        -1,
-    )
-    valid = valid[..., None].to(X.dtype)
-    return torch.cat([*seen, told * valid, valid, torch.ones_like(valid)], -1)
+    residual = ((y - prediction) / spread.scale).clamp(-1e12, 1e12)
+    near = residual.clamp(-_FARTHEST, _FARTHEST)[..., None]
+    told = torch.cat([among(prediction, spread), numbers(residual), near], -1)
+    valid = valid[..., None].to(y.dtype)
+    return torch.cat([seen, told * valid, valid, torch.ones_like(valid)], -1)

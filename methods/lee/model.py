@@ -1,22 +1,25 @@
 """LEE's network: f(e, D) -> z, and two decoders that read z, one as a formula, one as values.
 
-Every part is built of one `Block`: attention and feed-forward side by side behind one norm
-(Wang & Komatsuzaki 2021, GPT-J), because on a processor the few wide products it needs run several
-times faster than many narrow ones, and because reading, gathering and decoding are then one thing:
-tokens that look at each other and at a given context.
+z is a few tokens for the function as a whole and one for each variable. Variables are treated
+alike wherever numbers are: renaming them permutes their tokens, and the decoder names a variable by
+pointing at its token. What is learnt of one variable so holds for all ten.
 
-- The encoder holds a few latents that look at all points and at the tokens of the candidate
-  (Perceiver, Jaegle et al. 2021). Points have no order and never meet but through the latents, so
-  z does not depend on their order, and a bag of any size is welcome.
+- The encoder reads a table: a cell for each observation and variable, which knows that value of x
+  and y. In every stage the cells think and hear the others of their observation (`Mixer`), and
+  latents, of which there are a few for the function and one for each variable, gather: a variable's
+  latent from its column, all of them from the observations and from the tokens of the candidate
+  (Perceiver, Jaegle et al. 2021). Observations have no order and never meet but through the
+  latents, so z does not depend on their order, and a bag of any size is welcome.
 - The expression decoder writes prefix tokens from left to right. Each position knows the open
   argument it fills: its parent, its side, and how many more are open (Petersen et al. 2021).
 - The evaluation decoder looks at z from a point x and says y in units of the bag's spread.
 
-Activations are in `dtype` (bfloat16 where that is fast), parameters in float32.
+Activations are in bfloat16 under autocast, parameters in float32.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,95 +27,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.lee import features
+from methods.lee import features, trends
+from methods.lee.blocks import (
+    Block,
+    Hear,
+    KeyValue,
+    Mixer,
+    Norm,
+    Table,
+    activation_dtype,
+    initialise,
+)
 from methods.lee.candidates import Candidates
 from methods.lee.config import ModelConfig
 from methods.lee.grammar import Frontier, frontiers, legal
 from methods.symbolic import vocabulary as tok
 
-KeyValue = tuple[Tensor, Tensor]  # each (B, heads, tokens, width / heads)
+_VARIABLES = slice(tok.FIRST_VARIABLE, tok.FIRST_VARIABLE + tok.MAX_VARIABLES)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax attention; q (B, H, L, d), k and v (B, H, M, d), mask broadcast to (B, H, L, M)."""
-    if q.device.type == "cuda":
-        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    # On processors the fused kernel's backward pass is far slower than two products, and the
-    # softmax of bfloat16 slower than that of float32.
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    scores = scores.float()
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(-1).to(v.dtype) @ v
+class Stage(nn.Module):
+    """One step of the encoder: cells think, latents gather."""
 
-
-class Norm(nn.Module):
-    """Layer norm with a gain for each column and no shift."""
-
-    def __init__(self, width: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, (x.shape[-1],), self.gain)
-
-
-class Block(nn.Module):
-    """One residual step: look at a context and at each other, and think, side by side.
-
-    Args:
-        config: widths.
-        self_attention: whether the tokens see each other, or the context alone.
-        context: whether there is a context.
-    """
-
-    def __init__(
-        self, config: ModelConfig, *, self_attention: bool = True, context: bool = True
-    ) -> None:
-        super().__init__()
-        width = config.width
-        self.heads, self.self_attention = config.heads, self_attention
-        self.sizes = [width] * (3 if self_attention else 1) + [config.hidden]
-        self.norm = Norm(width)
-        self.into = nn.Linear(width, sum(self.sizes))
-        self.out = nn.Linear(width + config.hidden, width)
-        self.context = nn.Linear(width, 2 * width) if context else None
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-    def look(self, context: Tensor) -> KeyValue:
-        """Keys and values of a context (B, M, width)."""
-        k, v = self.context(context).chunk(2, -1)
-        return self._split(k), self._split(v)
+        self.mixer = Mixer(config.cell)
+        self.column = nn.Linear(2 * config.cell, config.width)
+        self.point = nn.Linear(2 * config.cell, config.width)
+        self.norm = Norm(config.width)
+        self.block = Block(config)
 
     def forward(
-        self, x: Tensor, context: KeyValue | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, KeyValue | None]:
+        self, cells: Tensor, latents: Tensor, table: Table, read: Tensor | None, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Take one step.
 
         Args:
-            x: (B, L, width).
-            context: from `look`; keys and values of earlier positions may be appended.
-            mask: True where a query may look; over the context first, then over x itself.
+            cells: (M, N, cell). latents: (B, latents + MAX_VARIABLES, width).
+            table: which cells there are.
+            read: tokens of the candidates (B, L, width), or None.
+            mask: which points, tokens and latents may be looked at.
 
         Returns:
-            The new x, and keys and values of context and x together.
+            The latents, and what `Mixer` made of the cells.
         """
-        q, *kv, thought = self.into(self.norm(x)).split(self.sizes, -1)
-        if kv:
-            own = self._split(kv[0]), self._split(kv[1])
-            if context is not None:
-                own = tuple(torch.cat(pair, 2) for pair in zip(context, own, strict=True))
-            context = own
-        seen = attend(self._split(q), *context, mask).transpose(1, 2).flatten(2)
-        return x + self.out(torch.cat([seen, functional.gelu(thought)], -1)), context
-
-
-def _perceptron(inputs: int, config: ModelConfig) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, 2 * config.width), nn.GELU(), nn.Linear(2 * config.width, config.width)
-    )
+        thoughts, points = self.mixer(cells, table)
+        column = table.unpack(self.column(thoughts.sum(1) / thoughts.shape[1]))
+        latents = latents + functional.pad(column, (0, 0, latents.shape[1] - column.shape[1], 0))
+        memory = self.point(points)
+        if read is not None:
+            memory = torch.cat([memory, read], 1)
+        latents, _ = self.block(latents, self.block.look(self.norm(memory)), mask)
+        return latents, thoughts, points
 
 
 class Encoder(nn.Module):
@@ -122,14 +88,18 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.point = _perceptron(features.POINT, config)
+        self.number = nn.Linear(features.PLACED, config.cell)
+        self.target = nn.Linear(features.TARGET + trends.POINT, config.cell)
+        self.trend = nn.Linear(trends.COLUMN, 2 * width)
+        self.known = nn.Linear(2 * width, width)
+        self.hint = nn.Linear(2 * width, config.cell)
         self.token = nn.Embedding(tok.SIZE, width)
         self.constant = nn.Linear(features.NUMBER, width)
         self.position = nn.Embedding(config.max_length, width)
         self.readers = nn.ModuleList(Block(config, context=False) for _ in range(config.readers))
         self.latents = nn.Parameter(torch.randn(config.latents, width) * 0.5)
-        self.memory_norm = Norm(width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.encoders))
+        self.stages = nn.ModuleList(Stage(config) for _ in range(config.encoders))
+        self.hear = nn.ModuleList(Hear(config.cell, width) for _ in range(config.encoders - 1))
         self.norm = Norm(width)
         self.to_z = nn.Linear(width, config.z_width)
 
@@ -141,37 +111,75 @@ class Encoder(nn.Module):
         values = features.numbers(constants.gather(1, index))
         x = self.token(tokens) + self.position.weight[: tokens.shape[1]]
         x = x + self.constant(values.to(dtype)) * is_constant[..., None]
-        x = x.to(_activation_dtype(x))
+        x = x.to(activation_dtype(x))
         used = tokens != tok.PAD
         for block in self.readers:
             x, _ = block(x, mask=used[:, None, None])
         return x, used
 
     def forward(
-        self, points: Tensor, tokens: Tensor | None = None, constants: Tensor | None = None
+        self,
+        X: Tensor,
+        y: Tensor,
+        scales: features.Scales,
+        table: Table,
+        candidates: Candidates | None = None,
     ) -> Tensor:
-        """Embed data, and a candidate if there is one.
-
-        Args:
-            points: `features.point` of the bag (B, N, POINT).
-            tokens, constants: the candidate, (B, L) and (B, K); None if there is none.
+        """Embed bags of observations; see `LEE.embed`.
 
         Returns:
-            z, float32 (B, z_tokens, z_width), of root mean square 1 in each token.
+            z, float32 (B, z_tokens + MAX_VARIABLES, z_width), of root mean square 1 in each token;
+            0 for variables that do not exist.
         """
-        B, N, _ = points.shape
-        memory, mask = self.point(points.to(_activation_dtype(points))), None
-        if tokens is not None:
-            read, used = self.read(tokens, constants)
-            memory = torch.cat([memory, read.to(memory.dtype)], 1)
-            ones = used.new_ones((B, N)), used.new_ones((B, self.config.latents))
-            mask = torch.cat([ones[0], used, ones[1]], 1)[:, None, None]
-        memory = self.memory_norm(memory)
-        x = self.latents.to(memory.dtype).expand(B, -1, -1)
-        for block in self.blocks:
-            x, _ = block(x, block.look(memory), mask)
-        z = self.to_z(self.norm(x[:, : self.config.z_tokens])).float()
-        return functional.rms_norm(z, (self.config.z_width,))
+        config, (B, N, _) = self.config, X.shape
+        prediction = None if candidates is None else candidates.prediction
+        numbers = features.among(table.pack(X.transpose(1, 2)), scales.x[table.exists])
+        trend = trends.trends(X, y, scales, table, prediction)
+        target = torch.cat([features.target(y, scales.y, prediction), trend.points], -1)
+        dtype = activation_dtype(numbers)
+        known = functional.gelu(self.trend(trend.columns.to(dtype)))
+        cells = self.number(numbers.to(dtype)) + table.give(self.target(target.to(dtype)))
+        cells = cells + self.hint(known)[:, None]
+        names = self.token.weight[_VARIABLES] * table.exists[..., None]
+        names = names + table.unpack(self.known(known))
+        latents = torch.cat([self.latents.expand(B, -1, -1), names], 1).to(cells.dtype)
+        there = [table.exists.new_ones((B, config.latents)), table.exists]
+        seen, read = [there[0].new_ones((B, N))], None
+        if candidates is not None:
+            read, used = self.read(candidates.tokens, candidates.constants)
+            seen.append(used)
+        mask = torch.cat([*seen, *there], 1)[:, None, None]
+        for stage, hear in itertools.zip_longest(self.stages, self.hear):
+            latents, *thoughts = stage(cells, latents, table, read, mask)
+            own = latents[:, -tok.MAX_VARIABLES :]
+            if hear is not None:
+                cells = hear(cells, *thoughts, table.pack(own), table)
+        kept = torch.cat([latents[:, : config.z_tokens], own], 1)
+        z = functional.rms_norm(self.to_z(self.norm(kept)).float(), (config.z_width,))
+        present = torch.cat([there[0][:, : config.z_tokens], table.exists], 1)
+        return z * present[..., None]
+
+
+class Memory(nn.Module):
+    """z as the decoders look at it."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.from_z = nn.Linear(config.z_width, config.width)
+        tokens = config.z_tokens + tok.MAX_VARIABLES
+        self.place = nn.Parameter(torch.randn(tokens, config.width) * 0.3)
+
+    def forward(self, z: Tensor, variables: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and how many variables exist, (B,).
+
+        Returns:
+            (B, z_tokens + MAX_VARIABLES, width), and bool (B, z_tokens + MAX_VARIABLES): present.
+        """
+        x = self.from_z(z.to(activation_dtype(z)))
+        x = x + self.place.to(x.dtype)
+        index = torch.arange(x.shape[1], device=z.device) - self.config.z_tokens
+        return x, index < variables[:, None]
 
 
 class ExpressionDecoder(nn.Module):
@@ -181,8 +189,7 @@ class ExpressionDecoder(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.from_z = nn.Linear(config.z_width, width)
-        self.z_position = nn.Parameter(torch.randn(config.z_tokens, width) * 0.02)
+        self.memory = Memory(config)
         self.token = nn.Embedding(tok.SIZE, width)
         self.parent = nn.Embedding(2 * tok.SIZE, width)
         self.owed = nn.Embedding(config.max_length + 1, width)
@@ -190,23 +197,31 @@ class ExpressionDecoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.decoders))
         self.norm = Norm(width)
         self.head = nn.Linear(width, tok.SIZE)
+        self.point = nn.Linear(width, width)
 
-    def look(self, z: Tensor) -> list[KeyValue]:
-        """Each block's view of z (B, z_tokens, z_width)."""
-        x = self.from_z(z.to(_activation_dtype(z)))
-        x = x + self.z_position.to(x.dtype)
-        return [block.look(x) for block in self.blocks]
+    def look(self, z: Tensor, variables: Tensor) -> tuple[list[KeyValue], Tensor, Tensor]:
+        """Each block's view of z, which of its tokens are present, and what to point at."""
+        x, present = self.memory(z, variables)
+        return [block.look(x) for block in self.blocks], present, x[:, -tok.MAX_VARIABLES :]
 
     def embed(self, previous: Tensor, parent: Tensor, owed: Tensor, position: Tensor) -> Tensor:
         """Input at positions whose previous token and open argument are known, each (B, L)."""
         x = self.token(previous) + self.parent(parent) + self.owed(owed) + self.position(position)
-        return x.to(_activation_dtype(x))
+        return x.to(activation_dtype(x))
+
+    def logits(self, x: Tensor, named: Tensor, allowed: Tensor) -> Tensor:
+        """Logits: of x (B, L, width), with variables' tokens (B, 10, width); -inf if illegal."""
+        x = self.norm(x)
+        pointed = (self.point(x) @ named.transpose(1, 2)).float() * x.shape[-1] ** -0.5
+        rest = tok.SIZE - _VARIABLES.stop
+        logits = self.head(x).float() + functional.pad(pointed, (_VARIABLES.start, rest))
+        return logits.masked_fill(~allowed, -torch.inf)
 
     def forward(self, z: Tensor, tokens: Tensor, variables: Tensor) -> Tensor:
         """Logits of every token of given expressions, each from those before it.
 
         Args:
-            z: (B, z_tokens, z_width).
+            z: (B, z_tokens + MAX_VARIABLES, z_width).
             tokens: valid prefix rows, int64 (B, L).
             variables: int64 (B,), variables that exist.
 
@@ -218,13 +233,15 @@ class ExpressionDecoder(nn.Module):
         owed, parent = frontiers(tokens)
         position = torch.arange(L, device=tokens.device)
         x = self.embed(previous, parent, owed, position)
-        causal = torch.ones((L, self.config.z_tokens + L), dtype=torch.bool, device=z.device)
-        causal = causal.tril(self.config.z_tokens)
-        for block, context in zip(self.blocks, self.look(z), strict=True):
-            x, _ = block(x, context, causal)
-        logits = self.head(self.norm(x)).float()
+        contexts, present, named = self.look(z, variables)
+        causal = torch.ones((L, L), dtype=torch.bool, device=z.device).tril()
+        mask = torch.cat([present[:, None].expand(-1, L, -1), causal.expand(len(z), -1, -1)], 2)[
+            :, None
+        ]
+        for block, context in zip(self.blocks, contexts, strict=True):
+            x, _ = block(x, context, mask)
         allowed = legal(owed, self.config.max_length - position, variables[:, None])
-        return logits.masked_fill(~allowed, -torch.inf)
+        return self.logits(x, named, allowed)
 
     @torch.no_grad()
     def sample(
@@ -238,7 +255,7 @@ class ExpressionDecoder(nn.Module):
         """Draw one valid expression for each row of z.
 
         Args:
-            z: (B, z_tokens, z_width).
+            z: (B, z_tokens + MAX_VARIABLES, z_width).
             variables: int64 (B,).
             temperature: 0 takes the likeliest token each time.
             generator: source of randomness, on z's device.
@@ -249,7 +266,7 @@ class ExpressionDecoder(nn.Module):
         """
         B, device = len(z), z.device
         most = self.config.max_length
-        contexts = self.look(z)
+        contexts, mask, named = self.look(z, variables)
         frontier = Frontier(B, most, device)
         tokens = torch.full((B, most), tok.PAD, dtype=torch.int64, device=device)
         score = torch.zeros(B, device=device)
@@ -258,11 +275,11 @@ class ExpressionDecoder(nn.Module):
         for i in range(most):
             position = torch.full_like(previous, i)
             x = self.embed(previous, frontier.parent, frontier.owed, position)[:, None]
+            mask = functional.pad(mask, (0, 1), value=True)
             for j, block in enumerate(self.blocks):
-                x, contexts[j] = block(x, contexts[j])
-            logits = self.head(self.norm(x[:, 0])).float()
+                x, contexts[j] = block(x, contexts[j], mask[:, None, None])
             allowed = legal(frontier.owed, most - position, variables[rows])
-            logits = logits.masked_fill(~allowed, -torch.inf)
+            logits = self.logits(x, named, allowed[:, None])[:, 0]
             if temperature > 0:
                 chances = (logits / temperature).softmax(-1)
                 previous = torch.multinomial(chances, 1, generator=generator)[:, 0]
@@ -277,7 +294,7 @@ class ExpressionDecoder(nn.Module):
             if not left.any():
                 break
             if left.sum() < 0.75 * len(left):
-                rows, previous = rows[left], previous[left]
+                rows, previous, mask, named = (v[left] for v in (rows, previous, mask, named))
                 contexts = [(k[left], v[left]) for k, v in contexts]
                 frontier.keep(left)
         return tokens, score
@@ -288,22 +305,25 @@ class EvaluationDecoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.from_z = nn.Linear(config.z_width, config.width)
-        self.z_position = nn.Parameter(torch.randn(config.z_tokens, config.width) * 0.02)
-        self.query = _perceptron(features.QUERY, config)
+        self.memory = Memory(config)
+        self.number = nn.Linear(features.PLACED, 2 * config.cell)
+        self.variable = nn.Linear(config.z_width, 2 * config.cell)
+        self.point = nn.Linear(2 * config.cell, config.width)
         self.blocks = nn.ModuleList(
             Block(config, self_attention=False) for _ in range(config.evaluators)
         )
         self.norm = Norm(config.width)
         self.head = nn.Linear(config.width, 1)
 
-    def forward(self, z: Tensor, queries: Tensor) -> Tensor:
-        """Values at `features.query` points (B, Q, QUERY): (B, Q), in units of `Scales`' y."""
-        context = self.from_z(z.to(_activation_dtype(z)))
-        context = context + self.z_position.to(context.dtype)
-        x = self.query(queries.to(_activation_dtype(queries)))
+    def forward(self, z: Tensor, X: Tensor, scales: features.Scales, table: Table) -> Tensor:
+        """Values at points (B, Q, MAX_VARIABLES): (B, Q), in units of the spread of y."""
+        context, present = self.memory(z, table.exists.sum(1))
+        numbers = features.among(table.pack(X.transpose(1, 2)), scales.x[table.exists])
+        known = self.variable(table.pack(z[:, -tok.MAX_VARIABLES :]).to(context.dtype))
+        cells = self.number(numbers.to(context.dtype)) + known[:, None]
+        x = self.point(functional.gelu(table.gather(functional.gelu(cells))))
         for block in self.blocks:
-            x, _ = block(x, block.look(context))
+            x, _ = block(x, block.look(context), present[:, None, None])
         return self.head(self.norm(x)).float()[..., 0]
 
 
@@ -312,7 +332,7 @@ class Embedding:
     """What the encoder makes of some bags of observations.
 
     Attributes:
-        z: float32 (B, z_tokens, z_width).
+        z: float32 (B, z_tokens + MAX_VARIABLES, z_width).
         variables: int64 (B,), columns that exist.
         scales: of the bags; g_eval reads and answers in their units.
     """
@@ -343,7 +363,7 @@ class LEE(nn.Module):
         self.encoder = Encoder(config)
         self.expression = ExpressionDecoder(config)
         self.evaluation = EvaluationDecoder(config)
-        self.apply(_initialise)
+        self.apply(initialise)
         depth = max(config.encoders, config.decoders)
         for module in self.modules():
             if isinstance(module, Block):  # residual branches start small, the sum starts tame
@@ -359,33 +379,13 @@ class LEE(nn.Module):
             variables: int64 (B,), how many leading columns exist.
             candidates: B of them, their predictions at these points.
         """
-        scales = features.Scales.of(X, y)
-        if candidates is None:
-            points = features.point(X, y, variables, scales)
-            return Embedding(self.encoder(points), variables, scales)
-        points = features.point(X, y, variables, scales, candidates.prediction)
-        z = self.encoder(points, candidates.tokens, candidates.constants)
-        return Embedding(z, variables, scales)
+        scales, table = features.Scales.of(X, y), Table.of(variables)
+        return Embedding(self.encoder(X, y, scales, table, candidates), variables, scales)
 
     def values(self, embedding: Embedding, X: Tensor) -> Tensor:
         """g_eval(z, x): values at points (B, Q, MAX_VARIABLES), in units of the bag's spread of y.
 
         Differentiable in z; `features.placed(y, embedding.scales.y)` is their target.
         """
-        return self.evaluation(
-            embedding.z, features.query(X, embedding.variables, embedding.scales)
-        )
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=module.in_features**-0.5 * 0.7)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.3)
-
-
-def _activation_dtype(x: Tensor) -> torch.dtype:
-    """What autocast computes in, else the tensor's own type."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        table = Table.of(embedding.variables)
+        return self.evaluation(embedding.z, X, embedding.scales, table)

@@ -24,10 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.lee import checkpoint, features
+from methods.lee.blocks import Block, Hear, Mixer
 from methods.lee.candidates import Candidates, fitted
 from methods.lee.config import TaskConfig
 from methods.lee.data import Batch, Data
-from methods.lee.model import LEE, Block, Embedding
+from methods.lee.model import LEE, Embedding
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import Batch as Functions
 from methods.training import fast_dtype
@@ -125,7 +126,7 @@ class Objective:
         self.task, self.device, self.threads = task, device, threads
         self.dtype = fast_dtype(device)
         self.module = model.to(device)
-        blocks = (m for m in self.module.modules() if isinstance(m, Block))
+        blocks = (m for m in self.module.modules() if isinstance(m, Block | Hear | Mixer))
         self.hidden = [p for block in blocks for p in block.parameters() if p.ndim == 2]
         self.rows = task.rows
         self.data = Data(task, model.config.max_length)

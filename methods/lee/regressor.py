@@ -212,12 +212,12 @@ class _Stopped(Exception):  # noqa: N818 - no error
     """The callback asked to stop."""
 
 
-def to_text(formula: Expression) -> str:
+def to_text(formula: Expression, digits: int | None = None) -> str:
     """Print a formula with backticks around names that are not identifiers."""
     quoted = {
         name: Expression((Variable(f"`{name}`"),)) for name in formula.variables if _odd(name)
     }
-    return formula.substitute(quoted).to_infix()
+    return formula.substitute(quoted).to_infix(digits)
 
 
 def _odd(name: str) -> bool:

@@ -95,10 +95,10 @@ class Settings:
         keep: checkpoints kept.
     """
 
-    rate: float = 2e-3
-    hidden_rate: float = 0.02
+    rate: float = 3e-3
+    hidden_rate: float = 0.03
     warmup: int = 200
-    cooldown: float = 0.15
+    cooldown: float = 0.5
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0

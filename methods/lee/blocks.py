@@ -1,0 +1,190 @@
+"""What LEE's network is built of: attention blocks, and steps for tables of numbers.
+
+A `Block` does attention and feed-forward side by side behind one norm (Wang & Komatsuzaki 2021,
+GPT-J), because on a processor the few wide products it needs run several times faster than many
+narrow ones, and because reading, gathering and decoding are then one thing: tokens that look at
+each other and at a given context.
+
+A `Table` holds only the columns that exist, those of all rows of a batch side by side, since most
+functions have few of the ten variables. Every column is treated alike, so what is learnt of one
+variable holds for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.lee.config import ModelConfig
+from methods.symbolic.vocabulary import MAX_VARIABLES
+
+KeyValue = tuple[Tensor, Tensor]  # each (B, heads, tokens, width / heads)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax attention; q (B, H, L, d), k and v (B, H, M, d), mask broadcast to (B, H, L, M)."""
+    if q.device.type == "cuda":
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # On processors the fused kernel's backward pass is far slower than two products, and the
+    # softmax of bfloat16 slower than that of float32.
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    scores = scores.float()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return scores.softmax(-1).to(v.dtype) @ v
+
+
+class Norm(nn.Module):
+    """Layer norm with a gain for each column and no shift."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.layer_norm(x, (x.shape[-1],), self.gain)
+
+
+class Block(nn.Module):
+    """One residual step: look at a context and at each other, and think, side by side.
+
+    Args:
+        config: widths.
+        self_attention: whether the tokens see each other, or the context alone.
+        context: whether there is a context.
+    """
+
+    def __init__(
+        self, config: ModelConfig, *, self_attention: bool = True, context: bool = True
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.heads, self.self_attention = config.heads, self_attention
+        self.sizes = [width] * (3 if self_attention else 1) + [config.hidden]
+        self.norm = Norm(width)
+        self.into = nn.Linear(width, sum(self.sizes))
+        self.out = nn.Linear(width + config.hidden, width)
+        self.context = nn.Linear(width, 2 * width) if context else None
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def look(self, context: Tensor) -> KeyValue:
+        """Keys and values of a context (B, M, width)."""
+        k, v = self.context(context).chunk(2, -1)
+        return self._split(k), self._split(v)
+
+    def forward(
+        self, x: Tensor, context: KeyValue | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, KeyValue | None]:
+        """Take one step.
+
+        Args:
+            x: (B, L, width).
+            context: from `look`; keys and values of earlier positions may be appended.
+            mask: True where a query may look; over the context first, then over x itself.
+
+        Returns:
+            The new x, and keys and values of context and x together.
+        """
+        q, *kv, thought = self.into(self.norm(x)).split(self.sizes, -1)
+        if kv:
+            own = self._split(kv[0]), self._split(kv[1])
+            if context is not None:
+                own = tuple(torch.cat(pair, 2) for pair in zip(context, own, strict=True))
+            context = own
+        seen = attend(self._split(q), *context, mask).transpose(1, 2).flatten(2)
+        return x + self.out(torch.cat([seen, functional.gelu(thought)], -1)), context
+
+
+@dataclass(frozen=True)
+class Table:
+    """The M columns that exist in a batch of B rows.
+
+    Attributes:
+        exists: bool (B, MAX_VARIABLES).
+        row: int64 (M,), the row each column belongs to, ascending.
+        share: float32 (B, 1, 1), one over the root of a row's number of columns.
+    """
+
+    exists: Tensor
+    row: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(cls, variables: Tensor) -> Table:
+        """Rows with so many leading columns, int64 (B,)."""
+        exists = torch.arange(MAX_VARIABLES, device=variables.device) < variables[:, None]
+        row = exists.nonzero()[:, 0]
+        return cls(exists, row, variables.float().rsqrt()[:, None, None])
+
+    def pack(self, x: Tensor) -> Tensor:
+        """(B, MAX_VARIABLES, ...) -> (M, ...)."""
+        return x[self.exists]
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """(M, width) -> (B, MAX_VARIABLES, width), zero where no column exists."""
+        return x.new_zeros((*self.exists.shape, x.shape[-1])).masked_scatter(
+            self.exists[..., None], x
+        )
+
+    def give(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (M, ...), each column what its row has."""
+        return x.index_select(0, self.row)
+
+    def gather(self, cells: Tensor) -> Tensor:
+        """(M, N, width) -> (B, N, width): sums over each row's columns, of steady size."""
+        total = cells.new_zeros((len(self.exists), *cells.shape[1:]))
+        return total.index_add(0, self.row, cells) * self.share.to(cells.dtype)
+
+
+class Mixer(nn.Module):
+    """Cells of a table think alone, and what those of one point think is summed.
+
+    Args:
+        width: numbers a cell; twice as many where it thinks.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = Norm(width)
+        self.up = nn.Linear(width, 2 * width)
+
+    def forward(self, cells: Tensor, table: Table) -> tuple[Tensor, Tensor]:
+        """Cells (M, N, width) -> their thoughts (M, N, 2 width), and points (B, N, 2 width)."""
+        thoughts = functional.gelu(self.up(self.norm(cells)))
+        return thoughts, functional.gelu(table.gather(thoughts))
+
+
+class Hear(nn.Module):
+    """Cells take in what they and the others of their point thought, and what a context says."""
+
+    def __init__(self, width: int, context: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(2 * width, width)
+        self.point = nn.Linear(2 * width, width)
+        self.context = nn.Linear(context, width)
+
+    def forward(
+        self, cells: Tensor, thoughts: Tensor, points: Tensor, context: Tensor, table: Table
+    ) -> Tensor:
+        """Cells (M, N, width), what `Mixer` made of them, and a context (M, width) -> cells."""
+        told = self.own(thoughts) + self.context(context)[:, None]
+        return cells + told + table.give(self.point(points))
+
+
+def initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5 * 0.7)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.3)
+
+
+def activation_dtype(x: Tensor) -> torch.dtype:
+    """What autocast computes in, else the tensor's own type."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
