@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lee_bench import __version__
+from lee_bench.cli.fit import fit
 from lee_bench.cli.grade import grade
 from lee_bench.cli.methods import methods_app
 from lee_bench.cli.pareto import pareto
@@ -49,4 +50,5 @@ app.command()(show)
 app.command()(grade)
 app.command()(tasks)
 app.command()(train)
+app.command()(fit)
 app.add_typer(methods_app, name="methods")

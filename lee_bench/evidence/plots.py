@@ -1,4 +1,4 @@
-"""Pictures. The only module that imports matplotlib."""
+"""Pictures of results. Only modules called plots import matplotlib."""
 
 from __future__ import annotations
 
@@ -243,3 +243,11 @@ def _save(figure: Figure, stem: Path) -> list[Path]:
             files.append(stem.with_suffix(suffix))
             write_atomically(files[-1], picture.getvalue())
     return files
+
+
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write one picture; returns its path."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=_PNG_DPI)
+    write_atomically(path, picture.getvalue())
+    return path

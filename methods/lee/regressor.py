@@ -61,7 +61,8 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         threads: processor cores; None for as many as torch may use.
         random_state: int, RandomState or None, as everywhere in scikit-learn.
         callback: called after each round with what it did (`methods.lee.refine.Round`) and the
-            best formula so far, as text. Returning True ends the search with what was found.
+            best formula so far, as text with six digits. Returning True ends the search with what
+            was found.
 
     Attributes:
         formula_: the chosen formula as text, readable by `lee_bench.expression.parse` (and by
@@ -205,7 +206,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
                 "chosen": np.arange(len(answers)) == chosen,
             }
         )
-        self.refine_history_ = pd.DataFrame([asdict(done) for done in search.history])
+        self.refine_history_ = pd.json_normalize([asdict(done) for done in search.history])
 
 
 class _Stopped(Exception):  # noqa: N818 - no error
@@ -269,11 +270,11 @@ def _with_values(formula: Expression, problem: Problem) -> tuple[np.ndarray, np.
 
 
 def _best(pool: Pool) -> str:
-    """The candidate of shortest description, as text."""
+    """The candidate of shortest description, as a short text."""
     entries = pool.archive.entries()
     problem = pool.problem
     first = rank(entries, len(problem.all_y), problem.floor)[0]
-    return to_text(problem.formula(entries[first]))
+    return to_text(problem.formula(entries[first]), 6)
 
 
 def _r2(formula: Expression, problem: Problem) -> float:

@@ -1,0 +1,449 @@
+"""`lee-bench fit`: a formula for a table of one's own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lee_bench.cli import options
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.table import Table
+
+    from lee_bench.cli.columns import Data
+
+_DATA, _SEARCH = "Data", "Search"
+_FEWEST_FOR_A_TEST = 20  # rows
+_SHOWN_DIGITS = 6
+
+
+def fit(
+    file: Annotated[
+        Path, typer.Argument(help="Table: CSV, TSV or Parquet.", metavar="FILE", show_default=False)
+    ],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Column to find a formula for. \\[default: the last]",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns the formula may use, separated by commas. \\[default: all of numbers]",
+            metavar="A,B,...",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of weights of the rows.",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    test_share: Annotated[
+        float,
+        typer.Option(
+            help="Share of rows kept apart to test the formulas on; 0 fits all rows.",
+            min=0.0,
+            max=0.9,
+            rich_help_panel=_DATA,
+        ),
+    ] = 0.25,
+    seconds: Annotated[
+        float,
+        typer.Option("--time", help="Seconds to search.", min=0.1, rich_help_panel=_SEARCH),
+    ] = 30.0,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Formula to start from, e.g. '2*a*exp(-b)'; repeat for several. Names that are "
+            "no identifiers stand in backticks.",
+            metavar="FORMULA",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="LEE's size, small or base, or a folder with its weights.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = "small",
+    seed: Annotated[
+        int, typer.Option(help="Of split and search.", min=0, rich_help_panel=_SEARCH)
+    ] = 0,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Processor cores. \\[default: all]",
+            min=1,
+            show_default=False,
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for formula, table and plots. \\[default: results/fit/<name of the file>]",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
+    json_output: options.Json = False,
+) -> None:
+    """Find a formula for a column of your own table, with LEE.
+
+    Prints the front, from the simplest formula to the most accurate, the one it would choose, and
+    writes them with plots of fit and residuals. Ctrl-C ends the search and keeps what was found.
+    Example:
+
+    lee-bench fit data.csv --target y
+    """
+    from lee_bench.cli import columns, console, tables
+    from lee_bench.files import write_atomically
+
+    named = None if features is None else [f.strip() for f in features.split(",") if f.strip()]
+    data = columns.select(tables.read(file), target, named, weights)
+    folder = output or Path("results") / "fit" / file.name.split(".")[0]
+    _make(folder)
+    held_out = _split(len(data.y), test_share, seed)
+    _tell(file, data, held_out)
+    estimator = _search(data, held_out, seconds, start, model, seed, threads)
+    if len(estimator.selected_features_) < len(data.names):
+        console.warn(
+            f"of {len(data.names)} columns, the search used the "
+            f"{len(estimator.selected_features_)} most relevant: "
+            + ", ".join(estimator.selected_features_)
+        )
+    predictions = [e.evaluate(data.X, data.names) for e in estimator.expressions_]
+    front = _front(data, held_out, estimator, predictions)
+    chosen = next(i for i, row in enumerate(front) if row["chosen"])
+    _warn_of_gaps(predictions[chosen], held_out)
+    summary = _summary(file, data, held_out, estimator, front, seed)
+    contents = {
+        "front.csv": estimator.equations_.assign(
+            r2=[row["r2_fit"] for row in front], r2_test=[row["r2_test"] for row in front]
+        ).to_csv(index=False),
+        "formula.txt": estimator.formula_ + "\n",
+        "formula.tex": summary["latex"] + "\n",
+        "model.json": json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
+    }
+    files = [folder / name for name in contents]
+    for path, content in zip(files, contents.values(), strict=True):
+        write_atomically(path, content)
+    files += _draw(folder, data, held_out, estimator, predictions[chosen])
+    if json_output:
+        typer.echo(contents["model.json"], nl=False)
+    else:
+        console.print_table(_table(front, bool(held_out.any())))
+        _print_formula(data, estimator)
+    for path in files:
+        console.note(f"written: {path}")
+
+
+def _make(folder: Path) -> None:
+    """See that there will be a place for the results before the search, not after."""
+    from lee_bench.errors import UsageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write to {folder}: {error.strerror}.",
+            "Name a folder you may write with --output.",
+        ) from None
+
+
+def _split(rows: int, share: float, seed: int) -> np.ndarray:
+    """Which rows are held out, bool (rows,)."""
+    import numpy as np
+
+    held_out = np.zeros(rows, dtype=bool)
+    if rows >= _FEWEST_FOR_A_TEST:
+        order = np.random.default_rng(seed).permutation(rows)
+        held_out[order[: round(share * rows)]] = True
+    return held_out
+
+
+def _tell(file: Path, data: Data, held_out: np.ndarray) -> None:
+    from lee_bench.cli import console
+
+    for text in data.notes:
+        console.warn(text)
+    fitted, tested = int((~held_out).sum()), int(held_out.sum())
+    console.note(
+        f"{file.name}: {data.target} from {', '.join(data.names)}; {fitted} rows to fit"
+        + (f", {tested} to test" if tested else "")
+    )
+    if not tested and len(data.y) < _FEWEST_FOR_A_TEST:
+        console.warn(
+            f"{fitted} rows are too few to test a formula on rows it was not fitted to; "
+            "many formulas will fit them"
+        )
+
+
+def _search(
+    data: Data,
+    held_out: np.ndarray,
+    seconds: float,
+    start: list[str] | None,
+    model: str,
+    seed: int,
+    threads: int | None,
+) -> Any:
+    """The estimator, fitted."""
+    import warnings
+
+    import pandas as pd
+
+    from lee_bench.errors import ExpressionError, UsageError
+    from lee_bench.runs.machine import available_cores
+
+    # By name, as everywhere in the harness.
+    regressor = importlib.import_module("methods.lee.regressor")
+    with _watching(seconds) as watch:
+        estimator = regressor.LEERegressor(
+            time_limit=seconds,
+            model=model,
+            start=start,
+            threads=threads or available_cores(),
+            random_state=seed,
+            callback=watch,
+        )
+        weights = None if data.weights is None else data.weights[~held_out]
+        X = pd.DataFrame(data.X[~held_out], columns=list(data.names))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # features left out are told below
+                return estimator.fit(X, data.y[~held_out], sample_weight=weights)
+        except ExpressionError as error:
+            raise UsageError(f"--start: {error}", error.hint) from None
+
+
+@contextmanager
+def _watching(seconds: float) -> Iterator[Callable[[Any, str], bool]]:
+    """Show progress; the first Ctrl-C asks the search to end, the second ends the program."""
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    from lee_bench.cli import console
+
+    asked, best, begin = False, "", 0.0
+    bar = Progress(
+        TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=12),
+        TextColumn(
+            "{task.fields[found]}",
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
+        expand=True,
+        console=console.err,
+        disable=not console.err.is_terminal,
+        transient=True,
+        refresh_per_second=4,
+    )
+    job = bar.add_task("getting ready", total=None, found="")
+
+    def stop(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+        bar.console.print("[yellow]stopping[/] after this round; Ctrl-C again gives up")
+
+    def watch(done: Any, formula: str) -> bool:
+        nonlocal best, begin
+        begin = begin or time.perf_counter() - done.seconds
+        gone = time.perf_counter() - begin
+        found = f"R² {_r2_text(done.r2)}  {formula}"
+        bar.update(
+            job,
+            description=f"{gone:3.0f} s of {seconds:g} s",
+            completed=min(gone, seconds),
+            total=seconds,
+            found=escape(found),
+        )
+        if bar.disable and found != best:
+            console.note(f"{gone:5.1f} s  {found}")
+        best = found
+        return asked
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        with bar:
+            yield watch
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _front(
+    data: Data, held_out: np.ndarray, estimator: Any, predictions: list[np.ndarray]
+) -> list[dict[str, Any]]:
+    rows = []
+    for i, (row, prediction) in enumerate(
+        zip(estimator.equations_.itertuples(), predictions, strict=True)
+    ):
+        rows.append(
+            {
+                "complexity": row.complexity,
+                "r2_fit": _r2(data, prediction, ~held_out),
+                "r2_test": _r2(data, prediction, held_out) if held_out.any() else math.nan,
+                "formula": row.formula,
+                "short": _short(estimator, i),
+                "chosen": bool(row.chosen),
+            }
+        )
+    return rows
+
+
+def _short(estimator: Any, index: int) -> str:
+    text = importlib.import_module("methods.lee.regressor").to_text
+    return text(estimator.expressions_[index], _SHOWN_DIGITS)
+
+
+def _r2(data: Data, prediction: np.ndarray, rows: np.ndarray) -> float:
+    """Weighted R² on some rows, whatever the size of y; NaN where a prediction is not finite."""
+    import numpy as np
+
+    unit = np.abs(data.y).max()
+    y, prediction = data.y[rows] / unit, prediction[rows] / unit
+    weights = np.ones(len(y)) if data.weights is None else data.weights[rows]
+    if not np.isfinite(prediction).all() or not weights.any():
+        return math.nan
+    with np.errstate(over="ignore"):
+        error = np.average((y - prediction) ** 2, weights=weights)
+    spread = np.average((y - np.average(y, weights=weights)) ** 2, weights=weights)
+    if spread == 0:
+        return 1.0 if error == 0 else 0.0
+    return float(1 - error / spread)
+
+
+def _warn_of_gaps(prediction: np.ndarray, held_out: np.ndarray) -> None:
+    import numpy as np
+
+    from lee_bench.cli import console
+
+    gaps = int((~np.isfinite(prediction) & held_out).sum())
+    if gaps:
+        console.warn(
+            f"the chosen formula has no value at {gaps} of the {held_out.sum()} rows for the test"
+        )
+
+
+def _summary(
+    file: Path,
+    data: Data,
+    held_out: np.ndarray,
+    estimator: Any,
+    front: list[dict[str, Any]],
+    seed: int,
+) -> dict[str, Any]:
+    from lee_bench import __version__
+    from lee_bench.latex import name_to_latex
+
+    def plain(row: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in row.items() if key != "short"}
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in kept.items()}
+
+    (chosen,) = (plain(row) for row in front if row["chosen"])
+    return {
+        "target": data.target,
+        "formula": estimator.formula_,
+        "latex": f"{name_to_latex(data.target)} = {estimator.latex()}",
+        "complexity": chosen["complexity"],
+        "r2_fit": chosen["r2_fit"],
+        "r2_test": chosen["r2_test"],
+        "features": list(data.names),
+        "searched_features": list(estimator.selected_features_),
+        "rows_fitted": int((~held_out).sum()),
+        "rows_tested": int(held_out.sum()),
+        "notes": list(data.notes),
+        "equations": [plain(row) for row in front],
+        "file": str(file),
+        "model": str(estimator.model),
+        "seed": seed,
+        "stop_reason": estimator.stop_reason_,
+        "rounds": len(estimator.refine_history_),
+        "version": __version__,
+    }
+
+
+def _draw(
+    folder: Path, data: Data, held_out: np.ndarray, estimator: Any, prediction: np.ndarray
+) -> list[Path]:
+    from lee_bench.evidence import plots_fit
+
+    used = [name for name in data.names if name in estimator.expression_.variables]
+    picture = plots_fit.FitPicture(
+        target=data.target,
+        formula=_short(estimator, int(estimator.equations_["chosen"].argmax())),
+        y=data.y,
+        prediction=prediction,
+        held_out=held_out,
+        features={name: data.X[:, data.names.index(name)] for name in used},
+        r2_fit=_r2(data, prediction, ~held_out),
+        r2_test=_r2(data, prediction, held_out) if held_out.any() else None,
+    )
+    return plots_fit.save(picture, folder)
+
+
+def _table(front: list[dict[str, Any]], tested: bool) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    view.add_column("size", justify="right", no_wrap=True)
+    view.add_column("R² fit" if tested else "R²", justify="right", no_wrap=True)
+    if tested:
+        view.add_column("R² test", justify="right", no_wrap=True)
+    view.add_column("formula (● chosen)", overflow="fold")
+    for row in front:
+        scores = [_r2_text(row["r2_fit"])] + [_r2_text(row["r2_test"])] * tested
+        mark = "●" if row["chosen"] else " "
+        view.add_row(
+            str(row["complexity"]),
+            *scores,
+            f"{mark} {escape(row['short'])}",
+            style="bold" if row["chosen"] else "",
+        )
+    return view
+
+
+def _r2_text(value: float) -> str:
+    from lee_bench.cli.graded import r2_text
+
+    return r2_text(value)
+
+
+def _print_formula(data: Data, estimator: Any) -> None:
+    from lee_bench.cli import console
+    from lee_bench.latex import name_to_latex
+
+    console.out.print()
+    for text in (
+        f"{data.target} = {estimator.formula_}",
+        f"LaTeX: {name_to_latex(data.target)} = {estimator.latex(digits=_SHOWN_DIGITS)}",
+    ):
+        console.out.print(text, markup=False, soft_wrap=True)
