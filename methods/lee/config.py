@@ -90,16 +90,6 @@ class TaskConfig:
 
 SIZES = {
     "small": ModelConfig(),
-    "base": ModelConfig(
-        width=384,
-        heads=6,
-        hidden=1152,
-        readers=1,
-        encoders=3,
-        decoders=3,
-        evaluators=1,
-        latents=16,
-        cell=192,
-    ),
+    "base": ModelConfig(width=384, heads=6, hidden=1120, cell=160, latents=16),
 }
 """`small` trains on two processor cores, `base` on a GPU."""
