@@ -141,7 +141,7 @@ def _usable_rows(table: Table, names: Sequence[str], notes: list[str]) -> np.nda
             places += [f"{missing} missing in '{name}'"] * bool(missing)
             places += [f"{infinite} infinite in '{name}'"] * bool(infinite)
         shown = ", ".join(places[:4]) + (" and more" if len(places) > 4 else "")
-        notes.append(f"{lost} of {table.rows} rows are left out: {shown}")
+        notes.append(f"rows left out: {lost} of {table.rows} ({shown})")
     return np.flatnonzero(usable)
 
 

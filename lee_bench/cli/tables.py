@@ -34,7 +34,7 @@ _PARQUET = (".parquet", ".pq")
 _SHEETS = (".xlsx", ".xls", ".ods")
 _SEPARATORS = "\t;|,"
 _SPACES = r"\s+"
-_SAMPLE = 50  # lines that show how a file is built
+_HEAD, _SAMPLE = 1_000_000, 50  # characters, and lines of them, that show how a file is built
 _MISSING = ["?", "-", "--", ".", "n.a.", "missing"]  # beside what pandas knows
 _LARGEST_EXACT = 2**53  # integers beyond it are not all float64
 _FEW = 0.1  # share of values that may be no numbers in a column of numbers
@@ -89,7 +89,10 @@ def read(path: Path) -> Table:
         raise UsageError(f"{path} is empty.", "Give a table with a line of column names.")
     if path.suffix.lower() in _PARQUET or raw.startswith(b"PAR1"):
         return _parquet(path, raw)
-    return _csv(path, raw)
+    try:
+        return _csv(path, raw)
+    except csv.Error as error:
+        raise UsageError(f"{path} is no table: {error}.") from None
 
 
 def _parquet(path: Path, raw: bytes) -> Table:
@@ -109,7 +112,7 @@ def _parquet(path: Path, raw: bytes) -> Table:
 def _csv(path: Path, raw: bytes) -> Table:
     notes: list[str] = []
     text = _decoded(path, raw, notes)
-    lines = text.splitlines()
+    lines = text[:_HEAD].splitlines()
     comments = next((i for i, line in enumerate(lines) if line.strip() and line[0] != "#"), None)
     if comments is None:
         raise UsageError(f"{path} holds comments and no table.")
@@ -215,18 +218,18 @@ def _frame(
                 dtype=dtype,
                 na_values=_MISSING,
                 skipinitialspace=True,
-                float_precision="round_trip",
                 low_memory=False,
             )
     except pd.errors.EmptyDataError:
         raise UsageError(f"{path} has column names and no rows.", "Give a few rows.") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        problem = (
-            f"line {found[2]} has {found[3]} fields and not {found[1]}"
-            if found
-            else f"its rows do not have the {len(names)} fields of its first line"
-        )
+        if found:
+            problem = f"line {found[2]} has {found[3]} fields and not {found[1]}"
+        elif "EOF inside string" in str(error):
+            problem = "a double quote is opened and never closed"
+        else:
+            problem = f"its rows do not have the {len(names)} fields of its first line"
         used = "spaces" if separator == _SPACES else repr(separator)
         raise UsageError(
             f"{path} is no regular table: {problem}.",
