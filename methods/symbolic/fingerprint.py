@@ -83,8 +83,9 @@ def _without_affine(values: np.ndarray, finite: np.ndarray) -> np.ndarray:
     """Rows shifted to mean 0 and divided by their value of greatest size, over finite points."""
     count = np.maximum(finite.sum(1, keepdims=True), 1)
     size = np.abs(values).max(1, initial=0, keepdims=True)
+    values = values / np.where(size == 0, 1.0, size)  # sums of large values would overflow
     centred = np.where(finite, values - values.sum(1, keepdims=True) / count, 0.0)
-    centred[np.abs(centred) <= 1e-9 * size] = 0
+    centred[np.abs(centred) <= 1e-9] = 0
     at = np.abs(centred).argmax(1)[:, None]
     lead = np.take_along_axis(centred, at, 1)
     return centred / np.where(lead == 0, 1.0, lead)
