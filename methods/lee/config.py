@@ -1,4 +1,4 @@
-"""Sizes of LEE and settings of its training, as plain data that a checkpoint can carry."""
+"""Sizes of LEE and settings of its training and of its search, as plain data, without torch."""
 
 from __future__ import annotations
 
@@ -93,3 +93,48 @@ SIZES = {
     "base": ModelConfig(width=384, heads=6, hidden=1120, cell=160, latents=16),
 }
 """`small` trains on two processor cores, `base` on a GPU."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Settings of a search.
+
+    Attributes:
+        decodes: expressions written in a round.
+        first: the same in the first round, doubled until `decodes` is reached: short searches, too,
+            read again what they found.
+        samples: expressions written from one z.
+        bag: points of a bag, if there are more.
+        reencoded: share of the z that a find was read for; 0 switches re-encoding off.
+        stepped: share of the z that are improved by gradient steps; 0 switches these off.
+        steps, step_size: of Adam (Kingma & Ba 2015) on z, whose entries have size 1.
+        observations: rows of the data that a gradient step looks at.
+        pull: weight of the squared distance from where the steps began.
+        temperature: of sampling, at the start.
+        hottest, scarce: where less than a share `scarce` of a round's decodes is new, the
+            temperature rises by a twentieth, up to `hottest`.
+        patience: rounds without a find worth keeping after which to stop; 0 never does.
+    """
+
+    decodes: int = 1024
+    first: int = 256
+    samples: int = 32
+    bag: int = 48
+    reencoded: float = 0.5
+    stepped: float = 0.5
+    steps: int = 8
+    step_size: float = 0.05
+    observations: int = 128
+    pull: float = 0.1
+    temperature: float = 1.0
+    hottest: float = 1.5
+    scarce: float = 0.3
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.decodes, self.first, self.samples, self.bag, self.observations) < 1:
+            raise ValueError("decodes, first, samples, bag and observations must be at least 1")
+        if not (0 <= self.reencoded <= 1 and 0 <= self.stepped <= 1):
+            raise ValueError("reencoded and stepped are shares, from 0 to 1")
+        if not 0 < self.temperature <= self.hottest:
+            raise ValueError("temperature must be positive, and at most hottest")
