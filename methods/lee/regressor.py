@@ -23,7 +23,7 @@ from lee_bench.errors import ExpressionError, unknown
 from lee_bench.expression import Expression, Variable, is_variable_name, parse
 from lee_bench.latex import to_latex
 from methods.lee import checkpoint
-from methods.lee.config import SIZES
+from methods.lee.method import weights_folder
 from methods.lee.model import LEE
 from methods.lee.refine import Round, Search
 from methods.symbolic import vocabulary as tok
@@ -34,8 +34,6 @@ from methods.symbolic.search import Pool, Problem, relevance, warm_up
 
 if TYPE_CHECKING:
     import sympy
-
-WEIGHTS = Path(__file__).parent / "weights"
 
 _QUOTED = re.compile(r"`([^`]*)`")
 
@@ -129,7 +127,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         problem = Problem(X[:, columns], y, [names[j] for j in columns], weights=weights, seed=seed)
         with _threads(self.threads) as threads:
             _compile(threads)
-            network = _network(_folder(self.model))
+            network = _network(weights_folder(str(self.model)))
             self._search(problem, network, starts, threads, seed)
         self.selected_features_ = problem.names
         if len(problem.names) < len(names):
@@ -336,10 +334,6 @@ def _threads(wanted: int | None) -> Iterator[int]:
 @functools.cache
 def _compile(threads: int) -> None:
     warm_up(threads)
-
-
-def _folder(model: str | Path) -> Path:
-    return WEIGHTS / model if model in SIZES else Path(model)
 
 
 @functools.lru_cache(maxsize=2)
