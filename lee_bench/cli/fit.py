@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import math
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from lee_bench.cli.columns import Data
 
 _DATA, _SEARCH = "Data", "Search"
-_FEWEST_FOR_A_TEST = 20  # rows
+_FEWEST_FOR_A_TEST, _FEWEST_TO_FIT = 20, 10  # rows
+_POOR_R2 = 0.5
 _SHOWN_DIGITS = 6
 
 
@@ -122,15 +124,17 @@ def fit(
     lee-bench fit data.csv --target y
     """
     from lee_bench.cli import columns, console, tables
+    from lee_bench.errors import SetupError
     from lee_bench.files import write_atomically
 
-    named = None if features is None else [f.strip() for f in features.split(",") if f.strip()]
-    data = columns.select(tables.read(file), target, named, weights)
+    data = columns.select(tables.read(file), target, _named(features), weights)
     folder = output or Path("results") / "fit" / file.name.split(".")[0]
     _make(folder)
     held_out = _split(len(data.y), test_share, seed)
     _tell(file, data, held_out)
     estimator = _search(data, held_out, seconds, start, model, seed, threads)
+    rounds = len(estimator.refine_history_)
+    console.note(f"ended after {rounds} round{'s' * (rounds != 1)}: {estimator.stop_reason_}")
     if len(estimator.selected_features_) < len(data.names):
         console.warn(
             f"of {len(data.names)} columns, the search used the "
@@ -140,7 +144,8 @@ def fit(
     predictions = [e.evaluate(data.X, data.names) for e in estimator.expressions_]
     front = _front(data, held_out, estimator, predictions)
     chosen = next(i for i, row in enumerate(front) if row["chosen"])
-    _warn_of_gaps(predictions[chosen], held_out)
+    if held_out.any():
+        _judge(front[chosen]["r2_test"], predictions[chosen][held_out])
     summary = _summary(file, data, held_out, estimator, front, seed)
     contents = {
         "front.csv": estimator.equations_.assign(
@@ -151,9 +156,14 @@ def fit(
         "model.json": json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
     }
     files = [folder / name for name in contents]
-    for path, content in zip(files, contents.values(), strict=True):
-        write_atomically(path, content)
-    files += _draw(folder, data, held_out, estimator, predictions[chosen])
+    try:
+        for path, content in zip(files, contents.values(), strict=True):
+            write_atomically(path, content)
+        files += _draw(folder, data, held_out, estimator, predictions[chosen])
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write to {folder}: {error.strerror}.", "Name another folder with --output."
+        ) from error
     if json_output:
         typer.echo(contents["model.json"], nl=False)
     else:
@@ -161,6 +171,13 @@ def fit(
         _print_formula(data, estimator)
     for path in files:
         console.note(f"written: {path}")
+
+
+def _named(features: str | None) -> list[str] | None:
+    """Names from a list with commas; one that holds a comma stands in double quotes."""
+    if features is None:
+        return None
+    return [name.strip() for name in next(csv.reader([features], skipinitialspace=True), ())]
 
 
 def _make(folder: Path) -> None:
@@ -183,7 +200,7 @@ def _split(rows: int, share: float, seed: int) -> np.ndarray:
     held_out = np.zeros(rows, dtype=bool)
     if rows >= _FEWEST_FOR_A_TEST:
         order = np.random.default_rng(seed).permutation(rows)
-        held_out[order[: round(share * rows)]] = True
+        held_out[order[: min(round(share * rows), rows - _FEWEST_TO_FIT)]] = True
     return held_out
 
 
@@ -216,6 +233,7 @@ def _search(
     """The estimator, fitted."""
     import warnings
 
+    import numpy as np
     import pandas as pd
 
     from lee_bench.errors import ExpressionError, UsageError
@@ -235,11 +253,13 @@ def _search(
         weights = None if data.weights is None else data.weights[~held_out]
         X = pd.DataFrame(data.X[~held_out], columns=list(data.names))
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # features left out are told below
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore", UserWarning)  # features left out are told later
                 return estimator.fit(X, data.y[~held_out], sample_weight=weights)
         except ExpressionError as error:
             raise UsageError(f"--start: {error}", error.hint) from None
+        except ValueError as error:
+            raise UsageError(f"These data cannot be fitted: {error}.") from error
 
 
 @contextmanager
@@ -340,16 +360,17 @@ def _r2(data: Data, prediction: np.ndarray, rows: np.ndarray) -> float:
     return float(1 - error / spread)
 
 
-def _warn_of_gaps(prediction: np.ndarray, held_out: np.ndarray) -> None:
+def _judge(r2_test: float, prediction: np.ndarray) -> None:
+    """Say where the chosen formula fails on rows that it was not fitted to."""
     import numpy as np
 
     from lee_bench.cli import console
 
-    gaps = int((~np.isfinite(prediction) & held_out).sum())
+    gaps = int((~np.isfinite(prediction)).sum())
     if gaps:
-        console.warn(
-            f"the chosen formula has no value at {gaps} of the {held_out.sum()} rows for the test"
-        )
+        console.warn(f"the chosen formula has no value at {gaps} of the rows held out")
+    elif r2_test < _POOR_R2:
+        console.warn("the chosen formula says little about the rows held out; do not rely on it")
 
 
 def _summary(
@@ -393,9 +414,17 @@ def _summary(
 def _draw(
     folder: Path, data: Data, held_out: np.ndarray, estimator: Any, prediction: np.ndarray
 ) -> list[Path]:
+    import numpy as np
+
     from lee_bench.evidence import plots_fit
 
-    used = [name for name in data.names if name in estimator.expression_.variables]
+    formula = estimator.expression_
+    used = [name for name in data.names if name in formula.variables]
+    curve = None
+    if len(used) == 1:
+        x = data.X[:, data.names.index(used[0])]
+        x = np.linspace(x.min() / 2, x.max() / 2, 1000) * 2  # the range of x may overflow
+        curve = x, formula.evaluate(x[:, None], used)
     picture = plots_fit.FitPicture(
         target=data.target,
         formula=_short(estimator, int(estimator.equations_["chosen"].argmax())),
@@ -405,6 +434,7 @@ def _draw(
         features={name: data.X[:, data.names.index(name)] for name in used},
         r2_fit=_r2(data, prediction, ~held_out),
         r2_test=_r2(data, prediction, held_out) if held_out.any() else None,
+        curve=curve,
     )
     return plots_fit.save(picture, folder)
 

@@ -31,6 +31,7 @@ class FitPicture:
         held_out: bool (n,), rows not used for the fit.
         features: values (n,) of each column in the formula.
         r2_fit: on the fitted rows; r2_test: on the others, None where there are none.
+        curve: of a formula in one column, its values at many places: x and y.
     """
 
     target: str
@@ -41,6 +42,7 @@ class FitPicture:
     features: Mapping[str, np.ndarray]
     r2_fit: float
     r2_test: float | None
+    curve: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def save(picture: FitPicture, folder: Path) -> list[Path]:
@@ -54,13 +56,16 @@ def save(picture: FitPicture, folder: Path) -> list[Path]:
 def draw_fit(picture: FitPicture) -> Figure:
     """Of one column: the curve through the points. Of more: prediction against measurement."""
     figure, (ax,) = _figure(1, (5.6, 5.0))
-    y, prediction, target = _moderate(picture.target, picture.y, picture.prediction)
-    if len(picture.features) == 1:
+    unit, target = _unit(picture.y, picture.target)
+    y, prediction = picture.y / unit, picture.prediction / unit
+    if picture.curve is not None:
         ((name, x),) = picture.features.items()
-        x, name = _scaled(x, name)
-        order = np.argsort(x, kind="stable")
-        _points(ax, picture, x, y)
-        ax.plot(x[order], prediction[order], color=_LINE, linewidth=1.4, zorder=4, label="formula")
+        x_unit, name = _unit(x, name)
+        _points(ax, picture, x / x_unit, y)
+        bottom, top = ax.get_ylim()  # where the points are; a pole must not shrink them
+        at, value = picture.curve
+        ax.plot(at / x_unit, value / unit, color=_LINE, linewidth=1.4, zorder=4, label="formula")
+        ax.set_ylim(bottom, top)
         ax.set_xlabel(name)
         ax.set_ylabel(target)
     else:
@@ -76,9 +81,12 @@ def draw_fit(picture: FitPicture) -> Figure:
 
 def draw_residuals(picture: FitPicture) -> Figure:
     """Measurement minus prediction, against the prediction and each column in the formula."""
-    y, prediction, target = _moderate(picture.target, picture.y, picture.prediction)
+    unit, target = _unit(picture.y, picture.target)
+    y, prediction = picture.y / unit, picture.prediction / unit
     panels = {f"{target}, formula": prediction}
-    panels |= dict(_named(x, name) for name, x in picture.features.items())
+    for name, x in picture.features.items():
+        x_unit, label = _unit(x, name)
+        panels[label] = x / x_unit
     panels = dict(list(panels.items())[:_MOST_PANELS])
     figure, axes = _figure(len(panels), (4.0, 3.3))
     residual = y - prediction
@@ -151,23 +159,6 @@ def _low(values: np.ndarray) -> float:
 
 def _high(values: np.ndarray) -> float:
     return np.max(values[np.isfinite(values)], initial=-np.inf)
-
-
-def _moderate(
-    name: str, y: np.ndarray, prediction: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, str]:
-    unit, label = _unit(y, name)
-    return y / unit, prediction / unit, label
-
-
-def _scaled(values: np.ndarray, name: str) -> tuple[np.ndarray, str]:
-    unit, label = _unit(values, name)
-    return values / unit, label
-
-
-def _named(values: np.ndarray, name: str) -> tuple[str, np.ndarray]:
-    scaled, label = _scaled(values, name)
-    return label, scaled
 
 
 def _unit(values: np.ndarray, name: str) -> tuple[float, str]:
