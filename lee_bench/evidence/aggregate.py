@@ -14,17 +14,27 @@ import pandas as pd
 
 from lee_bench.errors import UsageError
 from lee_bench.evidence.grade import Cell, is_gradable
-from lee_bench.evidence.metrics import ACCURATE, COMPLEXITY, METRICS, R2_TEST, SECONDS, SOLVED
+from lee_bench.evidence.metrics import (
+    ACCURATE,
+    COMPLEXITY,
+    METRICS,
+    R2_TEST,
+    SECONDS,
+    SOLVED,
+    Summary,
+)
 from lee_bench.evidence.pareto import on_front
+from lee_bench.evidence.stats import interval
 from lee_bench.runs.record import Status
 from lee_bench.tasks.catalog import find
 
 CELL_COLUMNS = [
     "suite", "task", "noise", "seed", "method", "label", "settings", "time_limit", "threads",
-    "data", "protocol", "status", "reason", "graded", "truth", "formula",
+    "data", "data_sha256", "protocol", "machine", "status", "reason", "graded", "truth", "formula",
     *(m.name for m in METRICS), "complexity_note", "cell_seconds", "peak_memory_mb",
 ]  # fmt: skip
 GROUP = ["suite", "noise", "label"]
+SUMMARISED = (R2_TEST, COMPLEXITY, ACCURATE, SOLVED, SECONDS)
 
 
 def cells(graded: Iterable[Cell]) -> pd.DataFrame:
@@ -55,7 +65,9 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
             "time_limit": key.seconds,
             "threads": key.threads,
             "data": key.data,
+            "data_sha256": record.data.get("sha256"),
             "protocol": key.protocol,
+            "machine": ", ".join(str(value) for value in record.machine.values()),
             "status": record.status.value,
             "reason": record.reason,
             "graded": grade is not None or not is_gradable(record),
@@ -108,6 +120,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         - ``method``, ``tasks``, ``cells``, ``failed``, ``failures`` (in words), ``ungraded``;
         - ``undefined``: cells that are ok but whose formula is not finite on the test data;
         - ``r2_test``, ``complexity``, ``seconds``: medians over the cells that have the value;
+        - ``r2_test_low``, ``r2_test_high`` and so on for complexity, seconds and both shares:
+          limits of their 95 % bootstrap intervals over tasks, NaN for a single task;
         - ``raw_counts``: cells whose complexity is the raw count, because sympy gave up;
         - ``accuracy_solution``, ``symbolic_solution``: shares of all graded or failed cells, in
           [0, 1]; the second NaN where no true formula is known;
@@ -127,8 +141,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 _SUMMARY_COLUMNS = [
-    "method", "tasks", "cells", "failed", "failures", "ungraded", "undefined", R2_TEST.name,
-    COMPLEXITY.name, "raw_counts", ACCURATE.name, SOLVED.name, SECONDS.name,
+    "method", "tasks", "cells", "failed", "failures", "ungraded", "undefined", "raw_counts",
+    *(m.name + end for m in SUMMARISED for end in ("", "_low", "_high")),
 ]  # fmt: skip
 
 
@@ -136,7 +150,16 @@ def _summarise(members: pd.DataFrame) -> dict:
     failed = members["status"] != Status.OK
     judged = members[members["graded"]]
     counts = members.loc[failed, "status"].value_counts()
-    truth_known = judged["truth"].notna().any()
+    numbers = {}
+    for metric in SUMMARISED:
+        values = judged[metric.name]
+        if metric is SOLVED and judged["truth"].isna().all():
+            value = low = high = float("nan")
+        else:
+            filled = values.fillna(0.0) if metric.summary is Summary.RATE else values
+            value = filled.median() if metric.summary is Summary.MEDIAN else filled.mean()
+            low, high = interval(values, judged["task"], metric.summary)
+        numbers |= {metric.name: value, f"{metric.name}_low": low, f"{metric.name}_high": high}
     return {
         "method": members["method"].iloc[0],
         "tasks": members["task"].nunique(),
@@ -145,14 +168,6 @@ def _summarise(members: pd.DataFrame) -> dict:
         "failures": ", ".join(f"{n} {status}" for status, n in counts.items()),
         "ungraded": int((~members["graded"]).sum()),
         "undefined": int((members["graded"] & ~failed & members[R2_TEST.name].isna()).sum()),
-        R2_TEST.name: members[R2_TEST.name].median(),
-        COMPLEXITY.name: members[COMPLEXITY.name].median(),
         "raw_counts": int(members["complexity_note"].str.contains("raw count").sum()),
-        ACCURATE.name: _rate(judged[ACCURATE.name]),
-        SOLVED.name: _rate(judged[SOLVED.name]) if truth_known else float("nan"),
-        SECONDS.name: members[SECONDS.name].median(),
+        **numbers,
     }
-
-
-def _rate(values: pd.Series) -> float:
-    return float(values.fillna(0.0).mean()) if len(values) else float("nan")

@@ -31,6 +31,7 @@ class Metric:
         worst: the value that no cell is worse than; what a failed cell counts as where every cell
             must count.
         summary: how cells are put together.
+        resolution: smaller differences between two methods are none.
     """
 
     name: str
@@ -38,9 +39,10 @@ class Metric:
     higher_is_better: bool
     worst: float
     summary: Summary
+    resolution: float = 0.0
 
 
-R2_TEST = Metric("r2_test", "test R²", True, -np.inf, Summary.MEDIAN)
+R2_TEST = Metric("r2_test", "test R²", True, -np.inf, Summary.MEDIAN, 1e-3)
 R2_TRAIN = Metric("r2_train", "training R²", True, -np.inf, Summary.MEDIAN)
 RMSE_TEST = Metric("rmse_test", "test RMSE", False, np.inf, Summary.MEDIAN)
 COMPLEXITY = Metric("complexity", "complexity", False, np.inf, Summary.MEDIAN)
