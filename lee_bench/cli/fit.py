@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,14 +18,13 @@ from lee_bench.cli import options
 
 if TYPE_CHECKING:
     import numpy as np
-    from rich.table import Table
 
     from lee_bench.cli.columns import Data
+    from lee_bench.cli.fitted import Fitted
 
 _DATA, _SEARCH = "Data", "Search"
 _FEWEST_FOR_A_TEST, _FEWEST_TO_FIT = 20, 10  # rows
 _POOR_R2 = 0.5
-_SHOWN_DIGITS = 6
 
 
 def fit(
@@ -117,15 +115,15 @@ def fit(
 ) -> None:
     """Find a formula for a column of your own table, with LEE.
 
-    Prints the front, from the simplest formula to the most accurate, the one it would choose, and
-    writes them with plots of fit and residuals. Ctrl-C ends the search and keeps what was found.
-    Example:
+    Prints the front, from the simplest formula to the most accurate, with the
+    one it would choose, and writes both beside plots of fit and residuals.
+    Ctrl-C ends the search and keeps what was found. Example:
 
     lee-bench fit data.csv --target y
     """
     from lee_bench.cli import columns, console, tables
+    from lee_bench.cli.fitted import Fitted
     from lee_bench.errors import SetupError
-    from lee_bench.files import write_atomically
 
     data = columns.select(tables.read(file), target, _named(features), weights)
     folder = output or Path("results") / "fit" / file.name.split(".")[0]
@@ -133,42 +131,21 @@ def fit(
     held_out = _split(len(data.y), test_share, seed)
     _tell(file, data, held_out)
     estimator = _search(data, held_out, seconds, start, model, seed, threads)
-    rounds = len(estimator.refine_history_)
-    console.note(f"ended after {rounds} round{'s' * (rounds != 1)}: {estimator.stop_reason_}")
-    if len(estimator.selected_features_) < len(data.names):
-        console.warn(
-            f"of {len(data.names)} columns, the search used the "
-            f"{len(estimator.selected_features_)} most relevant: "
-            + ", ".join(estimator.selected_features_)
-        )
-    predictions = [e.evaluate(data.X, data.names) for e in estimator.expressions_]
-    front = _front(data, held_out, estimator, predictions)
-    chosen = next(i for i, row in enumerate(front) if row["chosen"])
-    if held_out.any():
-        _judge(front[chosen]["r2_test"], predictions[chosen][held_out])
-    summary = _summary(file, data, held_out, estimator, front, seed)
-    contents = {
-        "front.csv": estimator.equations_.assign(
-            r2=[row["r2_fit"] for row in front], r2_test=[row["r2_test"] for row in front]
-        ).to_csv(index=False),
-        "formula.txt": estimator.formula_ + "\n",
-        "formula.tex": summary["latex"] + "\n",
-        "model.json": json.dumps(summary, indent=1, ensure_ascii=False) + "\n",
-    }
-    files = [folder / name for name in contents]
+    fitted = Fitted(data, held_out, estimator)
+    _tell_after(fitted)
     try:
-        for path, content in zip(files, contents.values(), strict=True):
-            write_atomically(path, content)
-        files += _draw(folder, data, held_out, estimator, predictions[chosen])
+        files = fitted.write(folder)
     except OSError as error:
         raise SetupError(
             f"Cannot write to {folder}: {error.strerror}.", "Name another folder with --output."
         ) from error
     if json_output:
-        typer.echo(contents["model.json"], nl=False)
+        typer.echo(json.dumps(fitted.summary, indent=1, ensure_ascii=False))
     else:
-        console.print_table(_table(front, bool(held_out.any())))
-        _print_formula(data, estimator)
+        console.print_table(fitted.table())
+        console.out.print()
+        for text in (f"{data.target} = {estimator.formula_}", f"LaTeX: {fitted.summary['latex']}"):
+            console.out.print(text, markup=False, soft_wrap=True)
     for path in files:
         console.note(f"written: {path}")
 
@@ -270,6 +247,7 @@ def _watching(seconds: float) -> Iterator[Callable[[Any, str], bool]]:
     from rich.table import Column
 
     from lee_bench.cli import console
+    from lee_bench.cli.graded import r2_text
 
     asked, best, begin = False, "", 0.0
     bar = Progress(
@@ -297,7 +275,7 @@ def _watching(seconds: float) -> Iterator[Callable[[Any, str], bool]]:
         nonlocal best, begin
         begin = begin or time.perf_counter() - done.seconds
         gone = time.perf_counter() - begin
-        found = f"R² {_r2_text(done.r2)}  {formula}"
+        found = f"R² {r2_text(done.r2)}  {formula}"
         bar.update(
             job,
             description=f"{gone:3.0f} s of {seconds:g} s",
@@ -318,162 +296,26 @@ def _watching(seconds: float) -> Iterator[Callable[[Any, str], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _front(
-    data: Data, held_out: np.ndarray, estimator: Any, predictions: list[np.ndarray]
-) -> list[dict[str, Any]]:
-    rows = []
-    for i, (row, prediction) in enumerate(
-        zip(estimator.equations_.itertuples(), predictions, strict=True)
-    ):
-        rows.append(
-            {
-                "complexity": row.complexity,
-                "r2_fit": _r2(data, prediction, ~held_out),
-                "r2_test": _r2(data, prediction, held_out) if held_out.any() else math.nan,
-                "formula": row.formula,
-                "short": _short(estimator, i),
-                "chosen": bool(row.chosen),
-            }
-        )
-    return rows
-
-
-def _short(estimator: Any, index: int) -> str:
-    text = importlib.import_module("methods.lee.regressor").to_text
-    return text(estimator.expressions_[index], _SHOWN_DIGITS)
-
-
-def _r2(data: Data, prediction: np.ndarray, rows: np.ndarray) -> float:
-    """Weighted R² on some rows, whatever the size of y; NaN where a prediction is not finite."""
-    import numpy as np
-
-    unit = np.abs(data.y).max()
-    y, prediction = data.y[rows] / unit, prediction[rows] / unit
-    weights = np.ones(len(y)) if data.weights is None else data.weights[rows]
-    if not np.isfinite(prediction).all() or not weights.any():
-        return math.nan
-    with np.errstate(over="ignore"):
-        error = np.average((y - prediction) ** 2, weights=weights)
-    spread = np.average((y - np.average(y, weights=weights)) ** 2, weights=weights)
-    if spread == 0:
-        return 1.0 if error == 0 else 0.0
-    return float(1 - error / spread)
-
-
-def _judge(r2_test: float, prediction: np.ndarray) -> None:
-    """Say where the chosen formula fails on rows that it was not fitted to."""
+def _tell_after(fitted: Fitted) -> None:
+    """How the search ended, and where the chosen formula fails on rows it was not fitted to."""
     import numpy as np
 
     from lee_bench.cli import console
 
-    gaps = int((~np.isfinite(prediction)).sum())
+    estimator, names = fitted.estimator, fitted.data.names
+    rounds = len(estimator.refine_history_)
+    console.note(f"ended after {rounds} round{'s' * (rounds != 1)}: {estimator.stop_reason_}")
+    if len(estimator.selected_features_) < len(names):
+        used = estimator.selected_features_
+        console.warn(
+            f"of {len(names)} columns, the search used the {len(used)} most relevant: "
+            + ", ".join(used)
+        )
+    if not fitted.tested:
+        return
+    gaps = int((~np.isfinite(fitted.predictions[fitted.chosen][fitted.held_out])).sum())
+    score = fitted.front[fitted.chosen]["r2_test"]
     if gaps:
         console.warn(f"the chosen formula has no value at {gaps} of the rows held out")
-    elif r2_test < _POOR_R2:
+    elif score is None or score < _POOR_R2:
         console.warn("the chosen formula says little about the rows held out; do not rely on it")
-
-
-def _summary(
-    file: Path,
-    data: Data,
-    held_out: np.ndarray,
-    estimator: Any,
-    front: list[dict[str, Any]],
-    seed: int,
-) -> dict[str, Any]:
-    from lee_bench import __version__
-    from lee_bench.latex import name_to_latex
-
-    def plain(row: dict[str, Any]) -> dict[str, Any]:
-        kept = {key: value for key, value in row.items() if key != "short"}
-        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in kept.items()}
-
-    (chosen,) = (plain(row) for row in front if row["chosen"])
-    return {
-        "target": data.target,
-        "formula": estimator.formula_,
-        "latex": f"{name_to_latex(data.target)} = {estimator.latex()}",
-        "complexity": chosen["complexity"],
-        "r2_fit": chosen["r2_fit"],
-        "r2_test": chosen["r2_test"],
-        "features": list(data.names),
-        "searched_features": list(estimator.selected_features_),
-        "rows_fitted": int((~held_out).sum()),
-        "rows_tested": int(held_out.sum()),
-        "notes": list(data.notes),
-        "equations": [plain(row) for row in front],
-        "file": str(file),
-        "model": str(estimator.model),
-        "seed": seed,
-        "stop_reason": estimator.stop_reason_,
-        "rounds": len(estimator.refine_history_),
-        "version": __version__,
-    }
-
-
-def _draw(
-    folder: Path, data: Data, held_out: np.ndarray, estimator: Any, prediction: np.ndarray
-) -> list[Path]:
-    import numpy as np
-
-    from lee_bench.evidence import plots_fit
-
-    formula = estimator.expression_
-    used = [name for name in data.names if name in formula.variables]
-    curve = None
-    if len(used) == 1:
-        x = data.X[:, data.names.index(used[0])]
-        x = np.linspace(x.min() / 2, x.max() / 2, 1000) * 2  # the range of x may overflow
-        curve = x, formula.evaluate(x[:, None], used)
-    picture = plots_fit.FitPicture(
-        target=data.target,
-        formula=_short(estimator, int(estimator.equations_["chosen"].argmax())),
-        y=data.y,
-        prediction=prediction,
-        held_out=held_out,
-        features={name: data.X[:, data.names.index(name)] for name in used},
-        r2_fit=_r2(data, prediction, ~held_out),
-        r2_test=_r2(data, prediction, held_out) if held_out.any() else None,
-        curve=curve,
-    )
-    return plots_fit.save(picture, folder)
-
-
-def _table(front: list[dict[str, Any]], tested: bool) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    view.add_column("size", justify="right", no_wrap=True)
-    view.add_column("R² fit" if tested else "R²", justify="right", no_wrap=True)
-    if tested:
-        view.add_column("R² test", justify="right", no_wrap=True)
-    view.add_column("formula (● chosen)", overflow="fold")
-    for row in front:
-        scores = [_r2_text(row["r2_fit"])] + [_r2_text(row["r2_test"])] * tested
-        mark = "●" if row["chosen"] else " "
-        view.add_row(
-            str(row["complexity"]),
-            *scores,
-            f"{mark} {escape(row['short'])}",
-            style="bold" if row["chosen"] else "",
-        )
-    return view
-
-
-def _r2_text(value: float) -> str:
-    from lee_bench.cli.graded import r2_text
-
-    return r2_text(value)
-
-
-def _print_formula(data: Data, estimator: Any) -> None:
-    from lee_bench.cli import console
-    from lee_bench.latex import name_to_latex
-
-    console.out.print()
-    for text in (
-        f"{data.target} = {estimator.formula_}",
-        f"LaTeX: {name_to_latex(data.target)} = {estimator.latex(digits=_SHOWN_DIGITS)}",
-    ):
-        console.out.print(text, markup=False, soft_wrap=True)

@@ -30,7 +30,7 @@ class FitPicture:
         y, prediction: (n,); prediction may hold NaN.
         held_out: bool (n,), rows not used for the fit.
         features: values (n,) of each column in the formula.
-        r2_fit: on the fitted rows; r2_test: on the others, None where there are none.
+        r2_fit: on the fitted rows; r2_test: on the others; None where there is none.
         curve: of a formula in one column, its values at many places: x and y.
     """
 
@@ -40,7 +40,7 @@ class FitPicture:
     prediction: np.ndarray
     held_out: np.ndarray
     features: Mapping[str, np.ndarray]
-    r2_fit: float
+    r2_fit: float | None
     r2_test: float | None
     curve: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -141,7 +141,7 @@ def _points(ax: Axes, picture: FitPicture, x: np.ndarray, y: np.ndarray) -> None
 
 def _title(figure: Figure, picture: FitPicture) -> None:
     scores = f"R² {_score(picture.r2_fit)}"
-    if picture.r2_test is not None:
+    if picture.held_out.any():
         scores = f"R² fitted {_score(picture.r2_fit)}, held out {_score(picture.r2_test)}"
     width = int(11 * figure.get_figwidth())
     formula = textwrap.shorten(f"{picture.target} = {picture.formula}", 3 * width)
@@ -149,8 +149,8 @@ def _title(figure: Figure, picture: FitPicture) -> None:
     figure.suptitle(text, fontsize=9, parse_math=False)
 
 
-def _score(value: float) -> str:
-    return "not defined" if math.isnan(value) else f"{value:.6g}"
+def _score(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.6g}"
 
 
 def _low(values: np.ndarray) -> float:

@@ -144,6 +144,15 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         X = validate_data(self, X, reset=False, dtype=np.float64)
         return self.expression_.evaluate(X, self._names())
 
+    def text(self, index: int | None = None, digits: int | None = None) -> str:
+        """A formula as text: the chosen one, or that in a row of `equations_`.
+
+        Args:
+            index: row.
+            digits: significant digits of decimal numbers; None prints them exactly.
+        """
+        return to_text(self._expression(index), digits)
+
     def sympy(self, index: int | None = None) -> sympy.Expr:
         """A formula for further algebra: the chosen one, or that in a row of `equations_`."""
         from lee_bench.algebra import to_sympy
@@ -151,7 +160,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         return to_sympy(self._expression(index))
 
     def latex(self, index: int | None = None, digits: int | None = None) -> str:
-        """A formula in LaTeX: the chosen one, or that in a row of `equations_`."""
+        """A formula in LaTeX; arguments as of `text`."""
         return to_latex(self._expression(index), digits)
 
     def _expression(self, index: int | None) -> Expression:
@@ -190,7 +199,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
             polish_from = end - min(1.5, 0.2 * self.time_limit)
             self.stop_reason_ = search.run(polish_from, max_rounds=self.max_rounds, watch=watch)
         except _Stopped:
-            self.stop_reason_ = "callback"
+            self.stop_reason_ = "stopped"
         answers, chosen = search.pool.answers(end)
         self.expressions_ = tuple(answer.formula for answer in answers)
         self.expression_ = self.expressions_[chosen]
