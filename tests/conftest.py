@@ -44,6 +44,10 @@ class Maker:
         """The record of a cell that found nothing."""
         return self._record(None, status, **of)
 
+    def truth_of(self, task: str) -> str:
+        """The true formula of a task."""
+        return find(task).truth
+
     def store(self, root: Path, *records: RunRecord) -> Store:
         """A results folder that holds these records."""
         store = Store(root)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lee_bench import __version__
+from lee_bench.cli.compare import compare
 from lee_bench.cli.fit import fit
 from lee_bench.cli.grade import grade
 from lee_bench.cli.methods import methods_app
@@ -46,6 +47,7 @@ def root(
 
 app.command()(run)
 app.command()(pareto)
+app.command()(compare)
 app.command()(show)
 app.command()(grade)
 app.command()(tasks)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from rich.table import Table
@@ -87,6 +87,29 @@ def grade(
     return cells
 
 
+def frame(
+    results: Path, data: str, pmlb_cache: Path | None, jobs: int | None = None
+) -> tuple[Store, pd.DataFrame]:
+    """The graded cells of a results folder (`aggregate.cells`), and what is odd about them, said.
+
+    Raises:
+        UsageError: there is no such folder.
+        SetupError: there is no readable record in it.
+    """
+    from lee_bench.cli import console
+    from lee_bench.evidence import aggregate
+    from lee_bench.tasks.sources import DataSource
+
+    store = open_store(results)
+    cells = grade(store, DataSource(data, pmlb_cache), jobs)
+    if not cells:
+        raise nothing_there(store)
+    table = aggregate.cells(cells)
+    for sentence in aggregate.mixed_conditions(table):
+        console.warn(f"{sentence} Compare with care.")
+    return store, table
+
+
 def say(problems: Sequence[LeeBenchError]) -> None:
     """Print what went wrong beside the result, the first few in full."""
     from lee_bench.cli import console
@@ -107,6 +130,21 @@ def nothing_there(store: Store) -> LeeBenchError:
     )
 
 
+def some_grade(cells: pd.DataFrame) -> None:
+    """Make sure that there is something to conclude from.
+
+    Raises:
+        SetupError: every cell failed, or none could be graded.
+    """
+    from lee_bench.errors import SetupError
+
+    if cells["complexity"].isna().all():
+        raise SetupError(
+            "There is nothing to conclude from: no cell has a grade.",
+            "`lee-bench show TASK` says why cells failed; `lee-bench methods` what can run here.",
+        )
+
+
 def r2_text(value: float) -> str:
     """Four decimals, cut rather than rounded, so that only an exact fit reads 1."""
     if math.isnan(value):
@@ -118,8 +156,20 @@ def r2_text(value: float) -> str:
     return f"{math.floor(value * 1e4) / 1e4:.4f}"
 
 
+def number(value: float, pattern: str, unit: str = "") -> str:
+    """A number in a table; '-' where there is none."""
+    return "-" if math.isnan(value) else format(value, pattern) + unit
+
+
+def p_text(p: float) -> str:
+    """A p-value to two digits, none below 0.001."""
+    return "< .001" if p < 0.001 else number(p, ".2g")
+
+
 def summary_table(table: pd.DataFrame) -> Table:
     """The closing table of `run` and `pareto`: a block for each suite and noise level.
+
+    Intervals stand beside the numbers where the terminal has room for them.
 
     Args:
         table: from `lee_bench.evidence.aggregate.summary`.
@@ -127,13 +177,20 @@ def summary_table(table: pd.DataFrame) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
+    from lee_bench.cli import console
+
+    roomy = not console.out.is_terminal or console.out.width >= 118
     view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     view.add_column("method (● on the front)", overflow="fold")
     for name in ("cells", "failed", "R²", "size", ">.999", "solved", "time"):
         view.add_column(name, justify="right", no_wrap=True)
 
-    def number(value: float, pattern: str, unit: str = "") -> str:
-        return "-" if math.isnan(value) else format(value, pattern) + unit
+    def with_interval(row: object, name: str, write: Callable[[float], str]) -> str:
+        value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+        text = write(value)
+        if not roomy or math.isnan(low):
+            return text
+        return f"{text} [dim]{write(low).strip(' s%')}..{write(high).strip(' s')}[/]"
 
     for (suite, noise), panel in table.groupby(["suite", "noise"], sort=False):
         if view.row_count:
@@ -144,11 +201,11 @@ def summary_table(table: pd.DataFrame) -> Table:
                 f"{'●' if row.front else ' '} {escape(row.label)}",
                 str(row.cells),
                 str(row.failed),
-                r2_text(row.r2_test),
-                number(row.complexity, "g"),
-                number(row.accuracy_solution, ".0%"),
-                number(row.symbolic_solution, ".0%"),
-                number(row.seconds, ".1f", " s"),
+                with_interval(row, "r2_test", r2_text),
+                with_interval(row, "complexity", lambda x: number(x, "g")),
+                with_interval(row, "accuracy_solution", lambda x: number(x, ".0%")),
+                with_interval(row, "symbolic_solution", lambda x: number(x, ".0%")),
+                with_interval(row, "seconds", lambda x: number(x, ".1f", " s")),
                 style="dim" if row.failed == row.cells else None,
             )
     return view
@@ -159,7 +216,8 @@ def summary_notes(table: pd.DataFrame) -> list[str]:
     notes = [
         (
             "R², size and time are medians over the cells that have them; in the shares with test "
-            "R² > .999 and solved symbolically every failed cell is a miss."
+            "R² > .999 and solved symbolically every failed cell is a miss. Beside a number stands "
+            "its 95 % bootstrap interval over tasks."
         )
     ]
     total = table[["failed", "ungraded", "undefined", "raw_counts"]].sum()

@@ -40,13 +40,9 @@ def pareto(
     from lee_bench.cli import console, graded
     from lee_bench.errors import SetupError
     from lee_bench.evidence import aggregate
-    from lee_bench.tasks.sources import DataSource
 
-    store = graded.open_store(results)
-    cells = graded.grade(store, DataSource(data.value, pmlb_cache), jobs)
-    if not cells:
-        raise graded.nothing_there(store)
-    table = aggregate.summary(aggregate.cells(cells))
+    store, cells = graded.frame(results, data.value, pmlb_cache, jobs)
+    table = aggregate.summary(cells)
     has_points = table["r2_test"].notna().any()
     files = _write(table, output or store.root / "figures", has_points)
     if json_output:

@@ -108,6 +108,30 @@ def _add_labels(rows: list[dict]) -> None:
         row["label"] = " ".join(filter(None, [row["method"], *words]))
 
 
+def mixed_conditions(frame: pd.DataFrame) -> list[str]:
+    """What differs between the cells of a suite that should be alike, as sentences."""
+    in_words = {
+        "time_limit": "time limits ({} s)",
+        "threads": "numbers of threads ({})",
+        "protocol": "versions of the protocol ({})",
+        "machine": "machines ({})",
+    }
+    found = []
+    for suite, members in frame.groupby("suite"):
+        for column, words in in_words.items():
+            seen = sorted(set(members[column]))
+            if len(seen) > 1:
+                listed = words.format("; ".join(f"{value}" for value in seen))
+                found.append(f"Cells of {suite} were measured with different {listed}.")
+        kinds = members.dropna(subset="data_sha256").groupby("task")["data_sha256"].nunique()
+        differ = list(kinds.index[kinds > 1])
+        if differ:
+            found.append(
+                f"In {suite} methods saw different data of {len(differ)} tasks, e.g. {differ[0]}."
+            )
+    return found
+
+
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """One row for each suite, noise level and method.
 

@@ -47,7 +47,7 @@ R2_TRAIN = Metric("r2_train", "training R²", True, -np.inf, Summary.MEDIAN)
 RMSE_TEST = Metric("rmse_test", "test RMSE", False, np.inf, Summary.MEDIAN)
 COMPLEXITY = Metric("complexity", "complexity", False, np.inf, Summary.MEDIAN)
 COMPLEXITY_RAW = Metric("complexity_raw", "nodes as written", False, np.inf, Summary.MEDIAN)
-SECONDS = Metric("seconds", "search time (s)", False, np.inf, Summary.MEDIAN)
+SECONDS = Metric("seconds", "search time (s)", False, np.inf, Summary.MEDIAN, 0.1)
 ACCURATE = Metric("accuracy_solution", "R² > 0.999", True, 0.0, Summary.RATE)
 SOLVED = Metric("symbolic_solution", "symbolic solution", True, 0.0, Summary.RATE)
 

@@ -61,7 +61,7 @@ def pareto(table: pd.DataFrame, stem: Path) -> list[Path]:
     Returns:
         The files: PNG and SVG.
     """
-    return _save(draw_pareto(table), stem)
+    return save(draw_pareto(table), stem)
 
 
 def draw_pareto(table: pd.DataFrame) -> Figure:
@@ -231,7 +231,8 @@ def _free_place(
     return min(places, key=covered)  # the first of equals is the nearest
 
 
-def _save(figure: Figure, stem: Path) -> list[Path]:
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write a picture as PNG and SVG; returns the files."""
     files = []
     with mpl.rc_context({"svg.hashsalt": "lee-bench", "svg.fonttype": "path"}):
         for suffix, options in (

@@ -74,8 +74,8 @@ class Paired:
         pairs: (task, seed) pairs behind them.
         unpaired: cells that only one of the two has; they are left out.
         wins, ties, losses: tasks on which the first is better, as good, or worse.
-        difference: median over tasks of first minus second, in the metric's units; infinite where
-            mostly one of the two failed.
+        difference: first minus second, over tasks: the median, in the metric's units, or the mean
+            difference of shares. Infinite where mostly one of the two failed.
         low, high: 95 % bootstrap interval of `difference`, over tasks.
         effect: matched-pairs rank-biserial correlation, (W+ − W−)/(W+ + W−) of the signed ranks,
             with the sign such that +1 is better on every task (Kerby 2014,
@@ -117,7 +117,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: Metric) -> Paired
     each = (by_task.median() if metric.summary is Summary.MEDIAN else by_task.mean()).fillna(0.0)
     each[each.abs() < metric.resolution] = 0.0
     good = each.to_numpy() * (1.0 if metric.higher_is_better else -1.0)
-    low, high = interval(each, each.index.to_series(), Summary.MEDIAN)
+    low, high = interval(each, each.index.to_series(), metric.summary)
     effect, p = _wilcoxon(good)
     return Paired(
         tasks=len(each),
@@ -126,7 +126,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: Metric) -> Paired
         wins=int((good > 0).sum()),
         ties=int((good == 0).sum()),
         losses=int((good < 0).sum()),
-        difference=float(each.median()),
+        difference=float(each.median() if metric.summary is Summary.MEDIAN else each.mean()),
         low=low,
         high=high,
         effect=effect,

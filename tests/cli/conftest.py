@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from lee_bench.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,23 @@ def lee_bench(tmp_path, command):
             capture_output=True,
             text=True,
             timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch, capsys):
+    """The command line without the second that a process of its own needs to start."""
+
+    def run(*arguments: object) -> SimpleNamespace:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["lee-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return SimpleNamespace(
+            returncode=end.value.code or 0, stdout=printed.out, stderr=printed.err
         )
 
     return run

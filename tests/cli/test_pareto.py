@@ -5,30 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-import sys
-from types import SimpleNamespace
 
 import pytest
 
-from lee_bench.cli import main
 from lee_bench.runs.record import Status
-
-
-@pytest.fixture
-def typed(tmp_path, monkeypatch, capsys):
-    """The command line without the second that a process of its own needs to start."""
-
-    def run(*arguments: object) -> SimpleNamespace:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["lee-bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return SimpleNamespace(
-            returncode=end.value.code or 0, stdout=printed.out, stderr=printed.err
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -1,0 +1,166 @@
+"""`lee-bench compare`: who is better, by how much, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lee_bench.cli import options
+from lee_bench.cli.grade import Jobs, ResultsArgument
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+
+def compare(
+    results: ResultsArgument = Path("results"),
+    method: Annotated[
+        str | None,
+        typer.Option("--method", "-m", help="Only comparisons of this method.", show_default=False),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only comparisons with this method; may be repeated.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the files. \\[default: RESULTS/figures]",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
+    data: options.Data = options.DataMode.AUTO,
+    pmlb_cache: options.PmlbCache = None,
+    jobs: Jobs = None,
+    json_output: options.Json = False,
+) -> None:
+    """Compare methods, paired by task and seed: win/tie/loss, effect size, Wilcoxon with Holm.
+
+    Prints the comparisons, writes them and the average ranks as CSV, and draws the ranks with
+    their critical difference. Example:
+
+    lee-bench compare results/ --method lee --against operon
+    """
+    from lee_bench.cli import console, graded
+    from lee_bench.errors import SetupError
+    from lee_bench.evidence import metrics, plots_curves, stats
+    from lee_bench.files import write_atomically
+
+    store, cells = graded.frame(results, data.value, pmlb_cache, jobs)
+    graded.some_grade(cells)
+    pairs = _pairs(cells, method, against or [])
+    scores = (metrics.R2_TEST, metrics.COMPLEXITY, metrics.ACCURATE, metrics.SOLVED)
+    table = stats.paired_table(cells, (*scores, metrics.SECONDS), pairs)
+    ranks = stats.rank_table(cells, scores[:2])
+    folder = output or store.root / "figures"
+    try:
+        files = [folder / "compare.csv", folder / "ranks.csv"]
+        write_atomically(files[0], table.to_csv(index=False))
+        write_atomically(files[1], ranks.to_csv(index=False))
+        files += plots_curves.ranks(ranks, folder / "ranks") if len(ranks) else []
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write to {folder}: {error.strerror}.",
+            "Name a folder you may write with --output.",
+        ) from error
+    if json_output:
+        rows = {"comparisons": table, "ranks": ranks}
+        answer = {name: json.loads(part.to_json(orient="records")) for name, part in rows.items()}
+        typer.echo(json.dumps({**answer, "files": [str(path) for path in files]}, indent=1))
+    else:
+        console.print_table(_table(table))
+        for text in _notes(table):
+            console.note(text)
+    for path in files:
+        console.note(f"written: {path}")
+
+
+def _pairs(
+    cells: pd.DataFrame, method: str | None, against: list[str]
+) -> list[tuple[str, str]] | None:
+    from lee_bench.errors import UsageError, unknown
+
+    labels = list(dict.fromkeys(cells["label"]))
+    if len(labels) == 1:
+        raise UsageError(
+            f"There is one method only, {labels[0]}: nothing to compare it with.",
+            "Measure another one, e.g. `lee-bench run --method operon`.",
+        )
+
+    def of(name: str) -> list[str]:
+        found = list(dict.fromkeys(cells.loc[cells["method"] == name, "label"]))
+        if not found and name not in labels:
+            raise unknown("measured method", name, labels)
+        return found or [name]
+
+    if method is None and not against:
+        return None
+    ones = of(method) if method else labels
+    others = [label for name in against for label in of(name)] or labels
+    return [(one, other) for one in ones for other in others if one != other]
+
+
+def _table(table: pd.DataFrame) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from lee_bench.cli.graded import number, p_text
+    from lee_bench.evidence.metrics import METRICS
+
+    view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    view.add_column("method against another", overflow="fold")
+    view.add_column("score", no_wrap=True)
+    for name in ("tasks", "win/tie/loss", "difference", "effect", "p"):
+        view.add_column(name, justify="right", no_wrap=True)
+    labels = {metric.name: metric.label for metric in METRICS}
+    in_order = table.sort_values(["suite", "noise", "method", "against"], kind="stable")
+    for (suite, noise), panel in in_order.groupby(["suite", "noise"], sort=False):
+        if view.row_count:
+            view.add_row()
+        view.add_row(f"[bold]{escape(suite)}, noise {noise:g}[/]")
+        last = None
+        for row in panel.itertuples():
+            pair = f"{row.method} against {row.against}"
+            view.add_row(
+                "" if pair == last else escape(pair),
+                labels[row.metric],
+                str(row.tasks),
+                f"{row.wins}/{row.ties}/{row.losses}",
+                f"{number(row.difference, '.3g')} "
+                f"[dim]{number(row.low, '.3g')}..{number(row.high, '.3g')}[/]",
+                number(row.effect, "+.2f"),
+                p_text(row.p_holm),
+                style="bold" if row.p_holm < 0.05 else None,
+            )
+            last = pair
+    return view
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    notes = [
+        (
+            "Paired by task and seed, one number a task; a failed cell is worse than every other. "
+            "difference: first minus second, the median over tasks (of the shares R² > 0.999 and "
+            "symbolic solution: the mean), with its 95 % bootstrap interval."
+        ),
+        (
+            "effect: matched-pairs rank-biserial correlation, +1 if better on every task, -1 if "
+            "worse. p: Wilcoxon's signed-rank test, Holm-corrected over all rows of the same "
+            "score; below .05 in bold. R² within 0.001 and times within 0.1 s tie."
+        ),
+    ]
+    unpaired = table.loc[table["unpaired"] > 0]
+    if len(unpaired):
+        most = unpaired.loc[unpaired["unpaired"].idxmax()]
+        notes.append(
+            f"Cells without a partner are left out: up to {most['unpaired']}, "
+            f"{most['method']} against {most['against']} in {most['suite']}."
+        )
+    return notes
