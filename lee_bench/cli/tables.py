@@ -112,14 +112,14 @@ def _parquet(path: Path, raw: bytes) -> Table:
 def _csv(path: Path, raw: bytes) -> Table:
     notes: list[str] = []
     text = _decoded(path, raw, notes)
-    lines = text[:_HEAD].splitlines()
+    lines = text[:_HEAD].splitlines(keepends=True)
     comments = next((i for i, line in enumerate(lines) if line.strip() and line[0] != "#"), None)
     if comments is None:
         raise UsageError(f"{path} holds comments and no table.")
     sample = [line for line in lines[comments : comments + _SAMPLE] if line.strip()]
     separator = _separator(sample)
     header = _fields(sample, separator)
-    above = lines[comments - 1].lstrip("# ") if comments else ""
+    above = lines[comments - 1].strip().lstrip("# ") if comments else ""
     headed = above and len(_fields([above], separator)) == len(header) and _all_numbers(header)
     if headed:  # as numpy.savetxt writes it
         names, skip = _fields([above], separator), comments
