@@ -66,14 +66,14 @@ def draw_fit(picture: FitPicture) -> Figure:
         at, value = picture.curve
         ax.plot(at / x_unit, value / unit, color=_LINE, linewidth=1.4, zorder=4, label="formula")
         ax.set_ylim(bottom, top)
-        ax.set_xlabel(name)
-        ax.set_ylabel(target)
+        ax.set_xlabel(name, parse_math=False)
+        ax.set_ylabel(target, parse_math=False)
     else:
         _points(ax, picture, y, prediction)
         low, high = np.nanmin([y.min(), _low(prediction)]), np.nanmax([y.max(), _high(prediction)])
         ax.plot([low, high], [low, high], color=_LINE, linewidth=1.0, zorder=1, label="equal")
-        ax.set_xlabel(f"{target}, measured")
-        ax.set_ylabel(f"{target}, formula")
+        ax.set_xlabel(f"{target}, measured", parse_math=False)
+        ax.set_ylabel(f"{target}, formula", parse_math=False)
     ax.legend(fontsize=8, frameon=False)
     _title(figure, picture)
     return figure
@@ -93,8 +93,8 @@ def draw_residuals(picture: FitPicture) -> Figure:
     for ax, (name, x) in zip(axes, panels.items(), strict=True):
         _points(ax, picture, x, residual)
         ax.axhline(0, color=_LINE, linewidth=1.0, zorder=1)
-        ax.set_xlabel(name)
-    axes[0].set_ylabel(f"{target}, measured − formula")
+        ax.set_xlabel(name, parse_math=False)
+    axes[0].set_ylabel(f"{target}, measured − formula", parse_math=False)
     axes[0].legend(fontsize=8, frameon=False)
     _title(figure, picture)
     return figure
@@ -122,10 +122,10 @@ def _points(ax: Axes, picture: FitPicture, x: np.ndarray, y: np.ndarray) -> None
         (~picture.held_out, _FITTED, "o", "fitted"),
         (picture.held_out, _HELD_OUT, "s", "held out"),
     ):
-        rows = np.flatnonzero(chosen & np.isfinite(x) & np.isfinite(y))
-        if not len(rows):
+        if not chosen.any():
             continue
-        rows = rows[:: math.ceil(len(rows) / _MOST_POINTS)]
+        rows = np.flatnonzero(chosen & np.isfinite(x) & np.isfinite(y))
+        rows = rows[:: math.ceil(len(rows) / _MOST_POINTS) or 1]
         ax.plot(
             x[rows],
             y[rows],
