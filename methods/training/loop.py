@@ -82,7 +82,7 @@ class Settings:
 
     Attributes:
         rate, hidden_rate: learning rates at their height, of AdamW and of Muon.
-        warmup: first steps, over which the rate rises.
+        warmup: first steps, over which the rate rises; from then on it falls as 1/sqrt(step).
         cooldown: last share of a sitting's time over which the rate falls to nothing.
         weight_decay: in units of the rate.
         betas: of AdamW.
@@ -98,7 +98,7 @@ class Settings:
     rate: float = 3e-3
     hidden_rate: float = 0.03
     warmup: int = 200
-    cooldown: float = 0.5
+    cooldown: float = 0.3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
@@ -279,7 +279,8 @@ class Trainer:
 
     def _rate(self, steps: int, share: float) -> float:
         settings = self.settings
-        rise = min(1.0, (steps + 1) / settings.warmup)
+        done = (steps + 1) / settings.warmup
+        rise = min(done, done**-0.5)
         fall = 1.0 if settings.cooldown <= 0 else min(1.0, (1 - share) / settings.cooldown)
         return rise * max(fall, 0.01)
 

@@ -173,11 +173,12 @@ def test_worker_processes_make_the_same_batches(tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_the_rate_rises_holds_and_falls(tmp_path):
+def test_the_rate_rises_and_falls_slowly_then_fast(tmp_path):
     run = trainer(tmp_path, 1, Settings(warmup=10, cooldown=0.2))
     assert run._rate(0, 0.0) == pytest.approx(0.1)
-    assert run._rate(50, 0.5) == pytest.approx(1.0)
-    assert run._rate(50, 0.9) == pytest.approx(0.5)
+    assert run._rate(9, 0.5) == pytest.approx(1.0)
+    assert run._rate(39, 0.5) == pytest.approx(0.5)
+    assert run._rate(39, 0.9) == pytest.approx(0.25)
     assert 0 < run._rate(50, 1.0) < 0.05
 
 
