@@ -118,14 +118,14 @@ def test_it_can_be_stored(data, fitted):
     assert again.predict(data[0]) == pytest.approx(fitted.predict(data[0]))
 
 
-LAW = "2.5*exp(-`speed (m/s)`**2/7) + sin(3.7*mass*`pi`)/`pi`**1.3"
+LAW = "2.5*exp(-`speed (m/s)`**2/7) + sin(37.5*mass*`pi`)/`pi`**1.3"
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e100])
 def test_a_start_is_taken_up_with_its_constants(data, unit):
     X, _ = data
     y = unit * X.eval(LAW)
-    start = f"{unit}*({LAW.replace('3.7', '3.72').replace('2.5', '2.4')})"
+    start = f"{unit}*({LAW.replace('37.5', '37.6').replace('2.5', '2.4')})"
     assert quick(start=start).fit(X, y).score(X, y) == pytest.approx(1)
     assert quick().fit(X, y).equations_["r2"].max() < 1
 
@@ -176,6 +176,18 @@ def test_rows_without_weight_count_for_nothing(data):
     spoilt[::3] = 99.0
     weights = np.where(np.arange(len(y)) % 3 == 0, 0.0, 2.0)
     assert quick().fit(X, spoilt, sample_weight=weights).score(X, y) == pytest.approx(1)
+
+
+def test_weights_count_like_repetition_in_any_order(data):
+    X, y = data[0].to_numpy(), data[1].to_numpy()
+    rng = np.random.default_rng(2)
+    y = y + rng.normal(size=len(y))
+    times = rng.integers(1, 4, len(y))
+    rows = rng.permutation(np.repeat(np.arange(len(y)), times))
+    weighted = quick().fit(X, y, sample_weight=times)
+    repeated = quick().fit(X[rows], y[rows])
+    pd.testing.assert_frame_equal(weighted.equations_, repeated.equations_)
+    assert not weighted.equations_.equals(quick().fit(X, y).equations_)
 
 
 @pytest.mark.parametrize("y", [np.zeros(20), np.full(20, -7.25), np.full(20, 1e300)])
