@@ -109,16 +109,17 @@ def weights_folder(name: str) -> Path:
 def _told(search: Search, seconds: float) -> dict[str, Any]:
     """What of a search is worth keeping in a record."""
     pool, history = search.pool, search.history
-    decodes, kept = Counter(), Counter()
+    sources, kept = Counter(), Counter()
     for r in history:
-        decodes.update(r.sources)
+        sources.update(r.sources)
         kept.update(r.kept)
     return {
         "rounds": len(history),
+        "decodes": sum(r.decodes for r in history),
         "candidates": pool.offered,
         "distinct": pool.tried,
         "candidates_per_second": round(pool.offered / seconds),
-        "decodes_by_source": dict(decodes),
+        "candidates_by_source": dict(sources),
         "kept_by_source": dict(kept),
         "temperature": round(search.temperature, 3),
     }

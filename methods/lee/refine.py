@@ -11,6 +11,8 @@ comes from one of four sources:
 - either of them *stepped*: improved by gradient steps on z, so that the evaluation decoder agrees
   with observations beyond the bag.
 
+Mutations of finds may be offered beside the decodes (`Refinement.mutants`).
+
 How many expressions a round decodes does not depend on the shares of the sources, and the first
 round is the same for all; so with shares of zero one-shot sampling, re-encoding, gradient steps and
 both can be compared, at equal numbers of decodes.
@@ -29,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.lee import features
-from methods.lee.candidates import Candidates
+from methods.lee.candidates import Candidates, mutate
 from methods.lee.config import Refinement
 from methods.lee.model import LEE, Embedding
 from methods.symbolic import programs
@@ -39,7 +41,7 @@ from methods.symbolic.archive import rank
 from methods.symbolic.search import Pool, Problem
 from methods.training import fast_dtype
 
-SOURCES = ("data", "candidate", "data, stepped", "candidate, stepped")
+SOURCES = ("data", "candidate", "data, stepped", "candidate, stepped", "mutant")
 
 _SMALLEST_BAG = 16  # the network never saw fewer points, unless there are no more
 
@@ -56,7 +58,7 @@ class Round:
         temperature: at which they were written.
         r2, length: of the find of shortest description so far, on the problem's rows; its tokens.
         best_r2: highest so far.
-        sources: decodes by source.
+        sources: what was offered, by source; mutants come beside the decodes.
         kept: entries that came into the archive and stayed, by source; all that can be told of
             a source's worth, as its finds also feed the others.
     """
@@ -168,6 +170,11 @@ class Search:
         new = pool.offer(tokens)
         if new < s.scarce * decodes:
             self.temperature = min(1.05 * self.temperature, s.hottest)
+        if s.mutants:
+            mutants = self._mutated(round(s.mutants * decodes))
+            pool.offer(mutants)
+            tokens = np.concatenate([tokens, mutants])
+            source = np.append(source, np.full(len(mutants), SOURCES.index("mutant")))
         entries = pool.archive.entries()
         best = entries[rank(entries, len(self.problem.all_y), self.problem.floor)[0]]
         kept = _writers([e.tokens for e in entries if e not in before], tokens, source)
@@ -241,9 +248,8 @@ class Search:
 
     def _drawn(self, count: int, cores: np.ndarray, inner: list[np.ndarray]) -> Candidates:
         """Some of the finds as the network reads them, predictions at all rows."""
-        chance = 1 / np.arange(1, len(cores) + 1)
         some = min(count, len(cores))
-        picked = self._rng.choice(len(cores), some, replace=False, p=chance / chance.sum())
+        picked = self._rng.choice(len(cores), some, replace=False, p=_chances(len(cores)))
         picked = np.resize(picked, count)
         cores = cores[picked]
         cores = cores[:, : tok.lengths(cores).max()]
@@ -255,6 +261,16 @@ class Search:
         arrays = cores, constants, best_affine(values, problem.y, problem.weights)
         tokens, constants, prediction = (torch.from_numpy(a).to(self._device) for a in arrays)
         return Candidates(tokens, constants.float(), prediction.float())
+
+    def _mutated(self, count: int) -> np.ndarray:
+        """Mutations of finds, int64 (count, max_length); none where there are no finds."""
+        cores, _ = self._finds()
+        room = self.model.config.max_length
+        rows = np.full((count if len(cores) else 0, room), tok.PAD)
+        if len(rows):
+            cores = cores[self._rng.choice(len(cores), count, p=_chances(len(cores)))][:, :room]
+            rows[:, : cores.shape[1]] = cores
+        return mutate(rows, np.full(len(rows), len(self.problem.columns)), self._rng)
 
     def _step(self, embedding: Embedding) -> Tensor:
         """z after gradient steps towards what is observed, float32 (B, z_tokens, z_width)."""
@@ -285,6 +301,12 @@ class Search:
                 generator=self._generator,
             )
         return tokens.cpu().numpy()
+
+
+def _chances(count: int) -> np.ndarray:
+    """Of finds in order of rank: the second is drawn half as often as the first, and so on."""
+    chances = 1 / np.arange(1, count + 1)
+    return chances / chances.sum()
 
 
 def best_affine(values: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:

