@@ -72,7 +72,7 @@ def weights(folder):
 
 def test_it_learns_and_reports_and_saves(tmp_path):
     reports = []
-    run = trainer(tmp_path, 800, Settings(rate=2e-2, warmup=1, report_seconds=0), reports)
+    run = trainer(tmp_path, 800, Settings(rate=2e-2, warmup=100, report_seconds=0), reports)
     progress = run.run(minutes=5)
     assert progress.step == 800
     assert progress.examples == 800 * Line.rows
