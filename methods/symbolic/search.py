@@ -184,6 +184,7 @@ class Pool:
         self._few = np.sort(self._rng.permutation(m)[: min(m, glance)])
         mean = np.average(problem.y, weights=problem.weights)
         self.archive.add(np.array([[tok.CONSTANT]]), np.array([[mean]]), [problem.variance])
+        (self._mean,) = self.archive.entries()
 
     @property
     def best_loss(self) -> float:
@@ -294,7 +295,9 @@ class Pool:
 
         entries = self.archive.entries()
         best = [entries[i] for i in rank(entries, points, problem.floor)[:most]]
-        others = [entry for entry in self.archive.front() if entry not in best]
+        # The mean has the size of a lone variable but a constant more: the front may pass it over.
+        others = dict.fromkeys([self._mean, *self.archive.front()])
+        others = [entry for entry in others if entry not in best]
         answers = [made(problem.formula(entry), polished=False) for entry in [*best, *others]]
         for i in range(len(best)):
             if time.perf_counter() >= deadline:
