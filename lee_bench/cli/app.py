@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lee_bench import __version__
+from lee_bench.cli.check import baseline, check
 from lee_bench.cli.compare import compare
 from lee_bench.cli.fit import fit
 from lee_bench.cli.grade import grade
@@ -48,6 +49,8 @@ def root(
 app.command()(run)
 app.command()(pareto)
 app.command()(compare)
+app.command()(check)
+app.command()(baseline)
 app.command()(show)
 app.command()(grade)
 app.command()(tasks)

@@ -1,0 +1,298 @@
+"""Whether methods got worse since a baseline, beyond what chance does.
+
+The question is not whether one method beats another on tasks in general, but whether anything
+changed on these cells. If nothing did, the two answers to a cell are draws from one distribution,
+and swapping them changes nothing: flipping the signs of the paired differences gives the exact
+distribution of their mean (Fisher, The Design of Experiments, 1935, section 21). Worse is what is
+both larger than a stated size and improbable under such flips.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lee_bench.evidence.baseline import GROUP, Baseline, refusal
+from lee_bench.evidence.metrics import ACCURATE, COMPLEXITY, R2_TEST, SECONDS, SOLVED, Metric
+from lee_bench.evidence.pareto import on_front
+
+ALPHA = 0.05
+"""Chance, at most, that a check of methods that did not change calls any of them worse."""
+_FLIPS = 20_000
+_ALL_FLIPS_UP_TO = 13
+_ROUNDING = 1e-9
+
+
+class Verdict(enum.StrEnum):
+    """What became of a score or a method."""
+
+    BETTER = "better"
+    SAME = "same"
+    WORSE = "worse"
+    NOT_COMPARABLE = "not comparable"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One score of one method, then and now.
+
+    Attributes:
+        score: 'R²', 'R² > 0.999', 'solved', 'size', 'time' or 'front'.
+        before, now: the score over the group's cells: a mean, for size and time a median, for
+            front 1 or 0; NaN where there is none.
+        change: of the mean; for size and time of the geometric mean, as a ratio minus 1.
+        p: chance of so large a change in this direction if nothing changed; NaN where not tested,
+            as where the change is too small to count.
+        verdict: better, same, worse or not comparable.
+        why: what numbers do not say, in words.
+    """
+
+    score: str
+    before: float
+    now: float
+    change: float
+    p: float
+    verdict: Verdict
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A method in a suite and at a noise level.
+
+    Attributes:
+        method: with its settings.
+        verdict: worse if any score is, else better if any is, else same.
+        why: why it is not comparable, or that some scores are better and some worse.
+        lines: its scores; none if not comparable.
+        fails: whether a build should fail: it is worse, or in the baseline and not comparable.
+    """
+
+    suite: str
+    noise: float
+    method: str
+    verdict: Verdict
+    why: str
+    lines: tuple[Line, ...]
+    fails: bool
+
+
+@dataclass(frozen=True)
+class _Score:
+    """How one score is compared.
+
+    Attributes:
+        size: a smaller change is none.
+        ratio: whether change is a ratio; then pairs with a failure, which the other scores count,
+            are left out.
+    """
+
+    name: str
+    metric: Metric
+    size: float
+    ratio: bool = False
+
+    def values(self, cells: pd.DataFrame) -> np.ndarray:
+        """What is averaged; a failure and R² below 0 count as 0."""
+        x = cells[self.metric.name].to_numpy(np.float64)
+        return x if self.ratio else np.clip(np.nan_to_num(x, nan=0.0), 0.0, 1.0)
+
+    def middle(self, cells: pd.DataFrame) -> float:
+        if cells[self.metric.name].isna().all() and self.metric is not R2_TEST:
+            return float("nan")
+        return float(np.nanmedian(self.values(cells)) if self.ratio else self.values(cells).mean())
+
+    def good(self, before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
+        """How much better each cell became; ratios as logarithms."""
+        old, new = self.values(before), self.values(now)
+        if self.ratio:
+            old, new = np.log(np.maximum(old, 1e-3)), np.log(np.maximum(new, 1e-3))
+        difference = (new - old) * (1.0 if self.metric.higher_is_better else -1.0)
+        difference = difference[~np.isnan(difference)]
+        return np.where(np.abs(difference) < _ROUNDING, 0.0, difference)
+
+
+SCORES = (
+    _Score("R²", R2_TEST, 0.01),
+    _Score("R² > 0.999", ACCURATE, 0.05),
+    _Score("solved", SOLVED, 0.05),
+    _Score("size", COMPLEXITY, 0.10, ratio=True),
+    _Score("time", SECONDS, 0.25, ratio=True),
+)
+"""What is compared, and what size of change counts."""
+
+
+def check(baseline: Baseline, now: Baseline, alpha: float = ALPHA) -> list[Group]:
+    """Hold a run against a baseline; one entry for each suite, noise level and method.
+
+    Args:
+        baseline, now: from `Baseline.read` and `Baseline.of`.
+        alpha: bound on the chance that any of the methods is called worse though none changed;
+            shared among the tests that could reject at all (Tarone, Biometrics 1990). Methods
+            held to equality (`Baseline.exact`) need no chance.
+    """
+    befores, nows = (
+        {key: members.sort_values(["task", "seed"]) for key, members in b.cells.groupby(GROUP)}
+        for b in (baseline, now)
+    )
+    keys = sorted({*befores, *nows})
+    reasons = {key: refusal(befores.get(key), nows.get(key)) for key in keys}
+    if baseline.grade_version != now.grade_version:
+        reasons = dict.fromkeys(keys, "graded by other rules; renew the baseline")
+    compared = [key for key in keys if not reasons[key]]
+    changes = {
+        (key, score): score.good(befores[key], nows[key]) for key in compared for score in SCORES
+    }
+    moved = [
+        np.count_nonzero(good)
+        for (key, score), good in changes.items()
+        if key[2] not in baseline.exact and _is_timed_alike(score, befores[key], nows[key])
+    ]
+    level = _level(alpha, moved)
+    fronts = [_front(side, keys) for side in (befores, nows)]
+    groups = []
+    for key in keys:
+        suite, noise, method, settings = key
+        name = f"{method} {settings}".strip()
+        if reasons[key]:
+            missed = key in befores
+            groups.append(
+                Group(suite, noise, name, Verdict.NOT_COMPARABLE, reasons[key], (), missed)
+            )
+            continue
+        exact = method in baseline.exact
+        lines = [
+            _line(score, befores[key], nows[key], changes[key, score], level, exact)
+            for score in SCORES
+        ]
+        lines.append(_front_line(*(front[key] for front in fronts), lines))
+        verdicts = {line.verdict for line in lines}
+        order = (Verdict.WORSE, Verdict.BETTER, Verdict.SAME)
+        verdict = next(v for v in order if v in verdicts)
+        trade = {Verdict.WORSE, Verdict.BETTER} <= verdicts
+        why = "a trade; if it is meant, renew the baseline" if trade else ""
+        groups.append(
+            Group(suite, noise, name, verdict, why, tuple(lines), verdict is Verdict.WORSE)
+        )
+    return groups
+
+
+def _line(
+    score: _Score,
+    before: pd.DataFrame,
+    now: pd.DataFrame,
+    good: np.ndarray,
+    level: float,
+    exact: bool,
+) -> Line:
+    old, new = score.middle(before), score.middle(now)
+    mean = float(good.mean()) if len(good) else 0.0
+    sign = 1.0 if score.metric.higher_is_better else -1.0
+    change = float(np.expm1(sign * mean)) if score.ratio else sign * mean
+    nothing = float("nan")
+    if not _is_timed_alike(score, before, now):
+        return Line(score.name, old, new, change, nothing, Verdict.NOT_COMPARABLE, "other machine")
+    if exact and score.metric is not SECONDS:
+        return Line(score.name, old, new, change, nothing, *_equality(score.metric, before, now))
+    enough = np.log1p(score.size) if score.ratio else score.size
+    if exact or abs(mean) < enough:
+        return Line(score.name, old, new, change, nothing, Verdict.SAME)
+    p = flip_test(good if mean < 0 else -good)
+    if p > level:
+        return Line(score.name, old, new, change, p, Verdict.SAME)
+    if mean > 0:
+        return Line(score.name, old, new, change, p, Verdict.BETTER)
+    return Line(score.name, old, new, change, p, Verdict.WORSE, _worst(score, before, now))
+
+
+def _is_timed_alike(score: _Score, before: pd.DataFrame, now: pd.DataFrame) -> bool:
+    machines = {*before["machine"], *now["machine"]}
+    return score.metric is not SECONDS or len(machines) == 1
+
+
+def _equality(metric: Metric, before: pd.DataFrame, now: pd.DataFrame) -> tuple[Verdict, str]:
+    old, new = (cells[metric.name].fillna(metric.worst).to_numpy() for cells in (before, now))
+    better = new > old if metric.higher_is_better else new < old
+    changed = ~np.isclose(old, new, rtol=_ROUNDING, atol=_ROUNDING)
+    if (changed & ~better).any():
+        return Verdict.WORSE, f"held to equality; {changed.sum()} of {len(old)} cells differ"
+    if changed.any():
+        return Verdict.BETTER, f"held to equality; {changed.sum()} of {len(old)} cells differ"
+    return Verdict.SAME, ""
+
+
+def _worst(score: _Score, before: pd.DataFrame, now: pd.DataFrame) -> str:
+    """The task that lost most."""
+    old, new = (
+        pd.Series(score.values(cells), index=cells["task"].to_numpy()).groupby(level=0).mean()
+        for cells in (before, now)
+    )
+    lost = (old - new) if score.metric.higher_is_better else (new - old) / old
+    task = lost.idxmax()
+    return f"most on {task}: {old[task]:.4g} to {new[task]:.4g}"
+
+
+def flip_test(good: np.ndarray) -> float:
+    """Chance of a mean as low as this one under random signs: the randomisation test of pairs.
+
+    Args:
+        good: (n,), how much better each cell became.
+
+    Returns:
+        Exact up to 13 differences that are not 0, from 20,000 random flips (and the one seen)
+        beyond.
+    """
+    x = good[good != 0.0]
+    seen = x.sum() + _ROUNDING * np.abs(x).sum()
+    if len(x) <= _ALL_FLIPS_UP_TO:
+        every = np.arange(2 ** len(x))[:, None] >> np.arange(len(x)) & 1
+        return float(((1 - 2 * every) @ x <= seen).mean())
+    random = np.random.default_rng(0)
+    block = max(1, 4_000_000 // len(x))
+    hits = 0
+    for start in range(0, _FLIPS, block):
+        signs = random.integers(2, size=(min(block, _FLIPS - start), len(x)), dtype=np.int8)
+        hits += int(((1.0 - 2.0 * signs) @ x <= seen).sum())
+    return (1 + hits) / (1 + _FLIPS)
+
+
+def _level(alpha: float, moved: Iterable[int]) -> float:
+    """Level of each test, so that together they reject wrongly with chance alpha at most.
+
+    With m cells that moved no p-value is below 2^-m; tests that cannot reject take no share.
+    """
+    smallest = 0.5 ** np.array(list(moved), dtype=np.float64)
+    share = 1
+    while (smallest <= alpha / share).sum() > share:
+        share += 1
+    return alpha / share
+
+
+def _front(groups: dict[tuple, pd.DataFrame], keys: list[tuple]) -> dict[tuple, float]:
+    """1 for who is on the front of median R² and complexity of its suite and noise level."""
+    known = [key for key in keys if key in groups]
+    medians = {
+        key: (groups[key][COMPLEXITY.name].median(), -groups[key][R2_TEST.name].median())
+        for key in known
+    }
+    front = {}
+    for panel in {key[:2] for key in known}:
+        members = [key for key in known if key[:2] == panel]
+        on = on_front(np.array([medians[key] for key in members]))
+        front |= dict(zip(members, on.astype(float), strict=True))
+    return front
+
+
+def _front_line(before: float, now: float, own: list[Line]) -> Line:
+    """Leaving the front is worse only where a score of the method's own is."""
+    nothing = float("nan")
+    verdict, why = Verdict.SAME, ""
+    if now < before:
+        worse = any(line.verdict is Verdict.WORSE for line in own)
+        verdict = Verdict.WORSE if worse else Verdict.SAME
+        why = "" if worse else "left it, but none of its scores is worse beyond chance"
+    return Line("front", before, now, now - before, nothing, verdict, why)
