@@ -9,6 +9,7 @@ import typer
 from lee_bench import __version__
 from lee_bench.cli.check import baseline, check
 from lee_bench.cli.compare import compare
+from lee_bench.cli.export import export
 from lee_bench.cli.fit import fit
 from lee_bench.cli.grade import grade
 from lee_bench.cli.methods import methods_app
@@ -51,6 +52,7 @@ app.command()(pareto)
 app.command()(compare)
 app.command()(check)
 app.command()(baseline)
+app.command()(export)
 app.command()(show)
 app.command()(grade)
 app.command()(tasks)
