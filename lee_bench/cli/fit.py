@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _DATA, _SEARCH = "Data", "Search"
 _FEWEST_FOR_A_TEST, _FEWEST_TO_FIT = 20, 10  # rows
 _POOR_R2 = 0.5
+_MOST_NAMES = 12
 
 
 def fit(
@@ -187,8 +188,10 @@ def _tell(file: Path, data: Data, held_out: np.ndarray) -> None:
     for text in data.notes:
         console.warn(text)
     fitted, tested = int((~held_out).sum()), int(held_out.sum())
+    few = len(data.names) <= _MOST_NAMES
     console.note(
-        f"{file.name}: {data.target} from {', '.join(data.names)}; {fitted} rows to fit"
+        f"{file.name}: {data.target} from "
+        f"{', '.join(data.names) if few else f'{len(data.names)} columns'}; {fitted} rows to fit"
         + (f", {tested} to test" if tested else "")
     )
     if not tested and len(data.y) < _FEWEST_FOR_A_TEST:

@@ -118,8 +118,8 @@ class LEERegressor(RegressorMixin, BaseEstimator):
             raise ValueError("sample_weight is zero for every row")
         self._check_parameters()
         names = self._names()
-        if len(set(names)) < len(names):
-            raise ValueError(f"feature names must differ: {', '.join(names)}")
+        if len(set(names)) < len(names) or any("`" in name for name in names):
+            raise ValueError(f"feature names must differ and hold no backticks: {', '.join(names)}")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         starts = [_read(text, names) for text in _as_list(self.start)]
         X, y, weights = _merged(X, y, weights)
