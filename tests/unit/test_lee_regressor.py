@@ -244,5 +244,5 @@ def test_the_package_imports_without_torch_and_scikit_learn():
 @pytest.mark.parametrize("names", [["a", "a"], ["a", "b`"]])
 def test_names_that_formulas_cannot_tell_apart_are_refused(data, names):
     X = pd.DataFrame(data[0].to_numpy()[:, :2], columns=names)
-    with pytest.raises(ValueError, match="names must differ|unique column names"):
+    with pytest.raises(ValueError, match=r"names must differ|unique column names"):
         quick().fit(X, data[1])
