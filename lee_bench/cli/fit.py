@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _DATA, _SEARCH = "Data", "Search"
 _FEWEST_FOR_A_TEST, _FEWEST_TO_FIT = 20, 10  # rows
-_POOR_R2 = 0.5
+_POOR_R2, _WIDE_GAP = 0.1, 0.2
 _MOST_NAMES = 12
 
 
@@ -317,8 +317,10 @@ def _tell_after(fitted: Fitted) -> None:
     if not fitted.tested:
         return
     gaps = int((~np.isfinite(fitted.predictions[fitted.chosen][fitted.held_out])).sum())
-    score = fitted.front[fitted.chosen]["r2_test"]
+    chosen = fitted.front[fitted.chosen]
     if gaps:
         console.warn(f"the chosen formula has no value at {gaps} of the rows held out")
-    elif score is None or score < _POOR_R2:
-        console.warn("the chosen formula says little about the rows held out; do not rely on it")
+    elif chosen["r2_test"] is None or chosen["r2_test"] < chosen["r2_fit"] - _WIDE_GAP:
+        console.warn("the chosen formula is much worse on the rows held out; do not rely on it")
+    elif chosen["r2_test"] < _POOR_R2:
+        console.warn("the chosen formula says next to nothing about the rows held out")
