@@ -21,7 +21,7 @@ class Data:
 
     Attributes:
         X: float64 (n, d), finite; y: float64 (n,), finite, not constant.
-        weights: float64 (n,), not negative, or None.
+        weights: float64 (n,), positive, or None.
         names: of the d columns; target: of y.
         rows: places of the n rows in the file, from 0.
         notes: what was left out, and what else a reader should know.
@@ -81,6 +81,8 @@ def select(
         if name in table.column_notes
     ]
     rows = _usable_rows(table, [target, *names, *([weights] if weights else ())], notes)
+    if weights is not None:
+        rows = _weighty_rows(table, weights, rows, notes)
     y = table.numbers[target][rows]
     if len(rows) < FEWEST_ROWS:
         have = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
@@ -100,9 +102,6 @@ def select(
             " ".join(f"{note[0].upper()}{note[1:]}." for note in notes),
         )
     w = None if weights is None else table.numbers[weights][rows]
-    if w is not None and (w.min() < 0 or not w.any()):
-        what = "negative values" if w.min() < 0 else "zeros alone"
-        raise UsageError(f"The weights '{weights}' hold {what}.", "Give positive weights.")
     X = np.column_stack([table.numbers[name][rows] for name in names])
     return Data(X, y, w, tuple(names), target, rows, tuple(notes))
 
@@ -143,6 +142,16 @@ def _usable_rows(table: Table, names: Sequence[str], notes: list[str]) -> np.nda
         shown = ", ".join(places[:4]) + (" and more" if len(places) > 4 else "")
         notes.append(f"rows left out: {lost} of {table.rows} ({shown})")
     return np.flatnonzero(usable)
+
+
+def _weighty_rows(table: Table, weights: str, rows: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Those of the rows that weigh anything."""
+    values = table.numbers[weights][rows]
+    if (values < 0).any():
+        raise UsageError(f"The weights '{weights}' hold negative values.", "Make them positive.")
+    if not values.all():
+        notes.append(f"rows left out: {(values == 0).sum()} of weight 0")
+    return rows[values > 0]
 
 
 def _without_idle(

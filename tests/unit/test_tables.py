@@ -218,6 +218,14 @@ def test_columns_asked_for_are_taken_in_spite_of_gaps():
     assert (data.names, len(data.y)) == (("a",), 4)
 
 
+def test_rows_without_weight_are_left_out_and_counted():
+    numbers = {"w": [1, 0, 2, 1, 1, 0], "a": [1, 2, 3, 4, 5, 9], "y": [2, 7, 7, 1, 8, 1]}
+    data = select(table_of(**numbers), weights="w")
+    assert data.rows.tolist() == [0, 2, 3, 4]
+    assert data.weights.tolist() == [1, 2, 1, 1]
+    assert "rows left out: 2 of weight 0" in data.notes
+
+
 def test_a_copy_of_the_target_is_said():
     data = select(table_of(a=[1, 2, 3, 4], b=[1, 3, 2, 4], y=[1, 3, 2, 4]))
     assert "'b' equals the target 'y' in every row" in data.notes
