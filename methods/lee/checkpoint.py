@@ -1,98 +1,30 @@
-"""LEE's weights on disk: `model.json` beside one or more `model-*.safetensors`, never pickle.
-
-Weights are stored in half precision, in files of at most 15 MB. Loading is strict: another format,
-another vocabulary, a missing or damaged file or a wrong shape is one clear error.
-"""
+"""LEE's weights on disk; see `methods.network.checkpoint`."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
-from lee_bench.errors import SetupError
 from methods.lee.config import ModelConfig
 from methods.lee.model import LEE
-from methods.symbolic import vocabulary
+from methods.network import checkpoint
 
-FORMAT = 2
-LARGEST_FILE = 15_000_000  # bytes
-
-_AGAIN = "Install it again, or train a model with `lee-bench train lee`."
+KIND = checkpoint.Kind("lee", 2, ModelConfig)
 
 
 def save(folder: Path, model: nn.Module, config: ModelConfig, facts: Mapping[str, Any]) -> None:
-    """Write a model into an existing folder.
-
-    Args:
-        facts: what the model card tells of the training; anything that JSON can hold.
-    """
-    files: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, tensor in model.state_dict().items():
-        half = tensor.detach().to("cpu", torch.float16).contiguous()
-        if size + half.nbytes > LARGEST_FILE * 0.98:  # leave room for the header
-            files.append({})
-            size = 0
-        files[-1][name] = half
-        size += half.nbytes
-    names = [f"model-{i + 1}.safetensors" for i in range(len(files))]
-    for name, tensors in zip(names, files, strict=True):
-        save_file(tensors, folder / name)
-    card = {"format": FORMAT, "method": "lee", "config": asdict(config), "files": names}
-    (folder / "model.json").write_text(json.dumps(card | {"training": dict(facts)}, indent=1))
+    """Write a model into an existing folder; `facts` is what its card tells of the training."""
+    checkpoint.save(folder, KIND, model, config, facts)
 
 
 def load(folder: Path, device: torch.device | str = "cpu") -> tuple[LEE, dict[str, Any]]:
-    """Read a model, ready for inference.
-
-    Returns:
-        The model in float32, and the facts that `save` was given.
+    """Read a model, ready for inference, and the facts that `save` was given.
 
     Raises:
         SetupError: it is missing, damaged, of another format or of another vocabulary.
     """
-    config, facts, tensors = read(folder)
-    model = LEE(config)
-    try:
-        model.load_state_dict(tensors, strict=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise SetupError(
-            f"The weights in {folder} do not fit their model: {reason}", _AGAIN
-        ) from None
-    return model.to(device).eval(), facts
-
-
-def read(folder: Path) -> tuple[ModelConfig, dict[str, Any], dict[str, Tensor]]:
-    """Configuration, facts and float32 tensors of a saved model; raises as `load` does."""
-    try:
-        card = json.loads((folder / "model.json").read_text())
-        if card.get("method") != "lee" or card.get("format") != FORMAT:
-            raise SetupError(
-                f"{folder} holds format {card.get('format')} of {card.get('method')!r}; "
-                f"this version reads format {FORMAT} of 'lee'.",
-                _AGAIN,
-            )
-        fields = card["config"] | {"vocabulary": tuple(card["config"]["vocabulary"])}
-        config = ModelConfig(**fields)
-        tensors: dict[str, Tensor] = {}
-        for name in card["files"]:
-            tensors |= {key: t.float() for key, t in load_file(folder / name).items()}
-    except FileNotFoundError as error:
-        raise SetupError(f"There is no {error.filename}.", _AGAIN) from None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SetupError(f"The model in {folder} is damaged: {error}", _AGAIN) from None
-    if config.vocabulary != vocabulary.NAMES:
-        raise SetupError(f"The model in {folder} was trained with other tokens.", _AGAIN)
-    bad = [key for key, t in tensors.items() if not t.isfinite().all()]
-    if bad:
-        raise SetupError(f"The model in {folder} is damaged: {bad[0]} is not finite.", _AGAIN)
-    return config, card["training"], tensors
+    return checkpoint.load(folder, KIND, LEE, device)

@@ -23,12 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.lee import checkpoint, features
-from methods.lee.blocks import Block, Hear, Mixer
-from methods.lee.candidates import Candidates, fitted
+from methods.lee import checkpoint
 from methods.lee.config import TaskConfig
 from methods.lee.data import Batch, Data
 from methods.lee.model import LEE, Embedding
+from methods.network import features
+from methods.network.blocks import Block, Hear, Mixer
+from methods.network.candidates import Candidates, fitted
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import Batch as Functions
 from methods.training import fast_dtype

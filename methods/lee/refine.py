@@ -30,10 +30,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from methods.lee import features
-from methods.lee.candidates import Candidates, mutate
 from methods.lee.config import Refinement
 from methods.lee.model import LEE, Embedding
+from methods.lee.mutations import mutate
+from methods.network import features
+from methods.network.candidates import Candidates
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine

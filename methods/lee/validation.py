@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from methods.lee.candidates import fitted
-from methods.lee.data import NumberedFunctions, move, mutants
+from methods.lee.data import mutants
 from methods.lee.model import LEE
+from methods.network.candidates import fitted
+from methods.network.functions import NumberedFunctions, move
 from methods.symbolic.sampler import Batch
 
 if TYPE_CHECKING:

@@ -20,12 +20,13 @@ from lee_bench.tasks.catalog import tasks
 from lee_bench.tasks.protocol import SEEDS, split
 from lee_bench.tasks.sources import DataSource
 from methods.lee import checkpoint
-from methods.lee.candidates import fitted
 from methods.lee.config import TaskConfig
-from methods.lee.data import Data, NumberedFunctions
+from methods.lee.data import Data
 from methods.lee.method import weights_folder
 from methods.lee.model import LEE
 from methods.lee.validation import SEED
+from methods.network.candidates import fitted
+from methods.network.functions import NumberedFunctions
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
 from methods.symbolic.canonical import canonical_row

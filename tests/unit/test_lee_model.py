@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lee_bench.errors import SetupError
-from methods.lee import checkpoint, features
-from methods.lee.blocks import Table
-from methods.lee.candidates import Candidates, mutate
+from methods.lee import checkpoint
 from methods.lee.config import SIZES, ModelConfig
-from methods.lee.grammar import ROOT, Frontier, frontiers, legal
 from methods.lee.model import LEE, Embedding
-from methods.lee.trends import EXPONENTS, trends
+from methods.lee.mutations import mutate
+from methods.network import checkpoint as network_checkpoint
+from methods.network import features
+from methods.network.blocks import Table
+from methods.network.candidates import Candidates
+from methods.network.grammar import ROOT, Frontier, frontiers, legal
+from methods.network.trends import EXPONENTS, trends
 from methods.symbolic import vocabulary as tok
 
 TINY = ModelConfig(
@@ -367,7 +370,7 @@ def test_a_saved_model_comes_back(model, tmp_path):
 
 
 def test_no_file_is_larger_than_allowed(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "LARGEST_FILE", 70_000)
+    monkeypatch.setattr(network_checkpoint, "LARGEST_FILE", 70_000)
     checkpoint.save(tmp_path, model, TINY, {})
     files = list(tmp_path.glob("*.safetensors"))
     assert len(files) > 1

@@ -15,11 +15,12 @@ import torch
 from lee_bench.contract import Budget, Task
 from lee_bench.errors import MethodError, SetupError
 from lee_bench.expression import parse
-from methods.lee import checkpoint, features, refine
+from methods.lee import checkpoint, refine
 from methods.lee.config import ModelConfig, Refinement
 from methods.lee.method import Lee
 from methods.lee.model import LEE
 from methods.lee.refine import SOURCES, Search, best_affine
+from methods.network import features
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
 from methods.symbolic.search import Problem

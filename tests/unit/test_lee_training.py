@@ -10,11 +10,11 @@ import torch
 
 from lee_bench.errors import UsageError
 from methods.lee import checkpoint, train, validation
-from methods.lee.candidates import Candidates, fitted
 from methods.lee.config import SIZES, ModelConfig, TaskConfig
-from methods.lee.data import NumberedFunctions
 from methods.lee.model import LEE
 from methods.lee.objective import Objective, cross_entropy, read
+from methods.network.candidates import Candidates, fitted
+from methods.network.functions import NumberedFunctions
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import SamplerConfig
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from methods.lee.blocks import Table
-from methods.lee.features import Scales, decades, placed
+from methods.network.blocks import Table
+from methods.network.features import Scales, decades, placed
 
 EXPONENTS = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 _WIDTH = 0.12  # of the bumps that say which of these a slope is near

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.lee.config import ModelConfig
+from methods.network.config import NetworkConfig
 from methods.symbolic.vocabulary import MAX_VARIABLES
 
 KeyValue = tuple[Tensor, Tensor]  # each (B, heads, tokens, width / heads)
@@ -58,7 +58,7 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, config: ModelConfig, *, self_attention: bool = True, context: bool = True
+        self, config: NetworkConfig, *, self_attention: bool = True, context: bool = True
     ) -> None:
         super().__init__()
         width = config.width

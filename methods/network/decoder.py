@@ -1,0 +1,158 @@
+"""How expressions are written: prefix tokens from left to right, from a latent z.
+
+Each position knows the open argument it fills: its parent, its side, and how many more are open
+(Petersen et al. 2021). A variable is named by pointing at its token of z.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.network.blocks import Block, KeyValue, Norm, activation_dtype
+from methods.network.config import NetworkConfig
+from methods.network.grammar import Frontier, frontiers, legal
+from methods.symbolic import vocabulary as tok
+
+_VARIABLES = slice(tok.FIRST_VARIABLE, tok.FIRST_VARIABLE + tok.MAX_VARIABLES)
+
+
+class Memory(nn.Module):
+    """z as the decoders look at it."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.from_z = nn.Linear(config.z_width, config.width)
+        tokens = config.z_tokens + tok.MAX_VARIABLES
+        self.place = nn.Parameter(torch.randn(tokens, config.width) * 0.3)
+
+    def forward(self, z: Tensor, variables: Tensor) -> tuple[Tensor, Tensor]:
+        """z, and how many variables exist, (B,).
+
+        Returns:
+            (B, z_tokens + MAX_VARIABLES, width), and bool (B, z_tokens + MAX_VARIABLES): present.
+        """
+        x = self.from_z(z.to(activation_dtype(z)))
+        x = x + self.place.to(x.dtype)
+        index = torch.arange(x.shape[1], device=z.device) - self.config.z_tokens
+        return x, index < variables[:, None]
+
+
+class ExpressionDecoder(nn.Module):
+    """g_expr(z): the next token of a prefix expression."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.memory = Memory(config)
+        self.token = nn.Embedding(tok.SIZE, width)
+        self.parent = nn.Embedding(2 * tok.SIZE, width)
+        self.owed = nn.Embedding(config.max_length + 1, width)
+        self.position = nn.Embedding(config.max_length, width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.decoders))
+        self.norm = Norm(width)
+        self.head = nn.Linear(width, tok.SIZE)
+        self.point = nn.Linear(width, width)
+
+    def look(self, z: Tensor, variables: Tensor) -> tuple[list[KeyValue], Tensor, Tensor]:
+        """Each block's view of z, which of its tokens are present, and what to point at."""
+        x, present = self.memory(z, variables)
+        return [block.look(x) for block in self.blocks], present, x[:, -tok.MAX_VARIABLES :]
+
+    def embed(self, previous: Tensor, parent: Tensor, owed: Tensor, position: Tensor) -> Tensor:
+        """Input at positions whose previous token and open argument are known, each (B, L)."""
+        x = self.token(previous) + self.parent(parent) + self.owed(owed) + self.position(position)
+        return x.to(activation_dtype(x))
+
+    def logits(self, x: Tensor, named: Tensor, allowed: Tensor) -> Tensor:
+        """Logits: of x (B, L, width), with variables' tokens (B, 10, width); -inf if illegal."""
+        x = self.norm(x)
+        pointed = (self.point(x) @ named.transpose(1, 2)).float() * x.shape[-1] ** -0.5
+        rest = tok.SIZE - _VARIABLES.stop
+        logits = self.head(x).float() + functional.pad(pointed, (_VARIABLES.start, rest))
+        return logits.masked_fill(~allowed, -torch.inf)
+
+    def forward(self, z: Tensor, tokens: Tensor, variables: Tensor) -> Tensor:
+        """Logits of every token of given expressions, each from those before it.
+
+        Args:
+            z: (B, z_tokens + MAX_VARIABLES, z_width).
+            tokens: valid prefix rows, int64 (B, L).
+            variables: int64 (B,), variables that exist.
+
+        Returns:
+            float32 (B, L, SIZE), -inf for tokens that the grammar rules out.
+        """
+        L = tokens.shape[1]
+        previous = functional.pad(tokens[:, :-1], (1, 0), value=tok.BOS)
+        owed, parent = frontiers(tokens)
+        position = torch.arange(L, device=tokens.device)
+        x = self.embed(previous, parent, owed, position)
+        contexts, present, named = self.look(z, variables)
+        causal = torch.ones((L, L), dtype=torch.bool, device=z.device).tril()
+        mask = torch.cat([present[:, None].expand(-1, L, -1), causal.expand(len(z), -1, -1)], 2)[
+            :, None
+        ]
+        for block, context in zip(self.blocks, contexts, strict=True):
+            x, _ = block(x, context, mask)
+        allowed = legal(owed, self.config.max_length - position, variables[:, None])
+        return self.logits(x, named, allowed)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        z: Tensor,
+        variables: Tensor,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Draw one valid expression for each row of z.
+
+        Args:
+            z: (B, z_tokens + MAX_VARIABLES, z_width).
+            variables: int64 (B,).
+            temperature: 0 takes the likeliest token each time.
+            generator: source of randomness, on z's device.
+
+        Returns:
+            tokens, int64 (B, max_length), padded; and the log-probability of each row (at
+            temperature 1), float32 (B,).
+        """
+        B, device = len(z), z.device
+        most = self.config.max_length
+        contexts, mask, named = self.look(z, variables)
+        frontier = Frontier(B, most, device)
+        tokens = torch.full((B, most), tok.PAD, dtype=torch.int64, device=device)
+        score = torch.zeros(B, device=device)
+        rows = torch.arange(B, device=device)  # those still open; the others leave the batch
+        previous = torch.full((B,), tok.BOS, dtype=torch.int64, device=device)
+        for i in range(most):
+            position = torch.full_like(previous, i)
+            x = self.embed(previous, frontier.parent, frontier.owed, position)[:, None]
+            mask = functional.pad(mask, (0, 1), value=True)
+            for j, block in enumerate(self.blocks):
+                x, contexts[j] = block(x, contexts[j], mask[:, None, None])
+            allowed = legal(frontier.owed, most - position, variables[rows])
+            logits = self.logits(x, named, allowed[:, None])[:, 0]
+            if temperature > 0:
+                chances = (logits / temperature).softmax(-1)
+                previous = torch.multinomial(chances, 1, generator=generator)[:, 0]
+            else:
+                previous = logits.argmax(-1)
+            gain = logits.log_softmax(-1).gather(1, previous[:, None])[:, 0]
+            is_open = frontier.owed > 0
+            tokens[rows, i] = torch.where(is_open, previous, tok.PAD)
+            score[rows] += torch.where(is_open, gain, 0.0)
+            frontier.step(previous)
+            left = frontier.owed > 0
+            if not left.any():
+                break
+            if left.sum() < 0.75 * len(left):
+                rows, previous, mask, named = (v[left] for v in (rows, previous, mask, named))
+                contexts = [(k[left], v[left]) for k, v in contexts]
+                frontier.keep(left)
+        return tokens, score
