@@ -305,7 +305,7 @@ class Search:
 
 
 def _chances(count: int) -> np.ndarray:
-    """Of finds in order of rank: the second is drawn half as often as the first, and so on."""
+    """Of finds in order of rank: one over the rank, so that no find is out of reach."""
     chances = 1 / np.arange(1, count + 1)
     return chances / chances.sum()
 
