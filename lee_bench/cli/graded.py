@@ -182,7 +182,7 @@ def summary_table(table: pd.DataFrame) -> Table:
     roomy = not console.out.is_terminal or console.out.width >= 118
     view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     view.add_column("method (● on the front)", overflow="fold")
-    for name in ("cells", "failed", "R²", "size", ">.999", "solved", "time"):
+    for name in ("front", "cells", "failed", "R²", "size", ">.999", "solved", "time"):
         view.add_column(name, justify="right", no_wrap=True)
 
     def with_interval(row: object, name: str, write: Callable[[float], str]) -> str:
@@ -198,7 +198,8 @@ def summary_table(table: pd.DataFrame) -> Table:
         view.add_row(f"[bold]{escape(suite)}, noise {noise:g}[/]")
         for row in panel.itertuples():
             view.add_row(
-                f"{'●' if row.front else ' '} {escape(row.label)}",
+                f"{'●' if row.rank == 1 else ' '} {escape(row.label)}",
+                number(row.rank, "g"),
                 str(row.cells),
                 str(row.failed),
                 with_interval(row, "r2_test", r2_text),
@@ -211,13 +212,43 @@ def summary_table(table: pd.DataFrame) -> Table:
     return view
 
 
+def published_table(table: pd.DataFrame) -> Table:
+    """Published results for the suites and noise levels that a table of ours has."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from lee_bench.evidence.aggregate import published
+
+    view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    view.add_column("published", overflow="fold")
+    for name in ("tasks", "R²", "size", ">.999", "solved", "time"):
+        view.add_column(name, justify="right", no_wrap=True)
+    beside = published().merge(table[["suite", "noise"]].drop_duplicates())
+    for (suite, noise), panel in beside.groupby(["suite", "noise"], sort=False):
+        view.add_row(f"[bold]{escape(suite)}, noise {noise:g}[/]")
+        for row in panel.sort_values("r2_test", ascending=False).itertuples():
+            view.add_row(
+                f"○ {escape(row.algorithm)} ({row.source})"
+                if row.source == "SRBench"
+                else f"○ {escape(row.algorithm)}",
+                str(row.tasks),
+                r2_text(row.r2_test),
+                number(row.complexity, "g"),
+                number(row.accuracy_solution, ".0%"),
+                number(row.symbolic_solution, ".0%"),
+                number(row.seconds, ".0f", " s"),
+            )
+    return view
+
+
 def summary_notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know, as sentences."""
     notes = [
         (
-            "R², size and time are medians over the cells that have them; in the shares with test "
-            "R² > .999 and solved symbolically every failed cell is a miss. Beside a number stands "
-            "its 95 % bootstrap interval over tasks."
+            "front: 1 if no other method is both simpler and better, 2 if only those of front 1 "
+            "are, and so on. R², size and time are medians over the cells that have them; in the "
+            "shares with test R² > .999 and solved symbolically every failed cell is a miss. "
+            "Beside a number stands its 95 % bootstrap interval over tasks."
         )
     ]
     total = table[["failed", "ungraded", "undefined", "raw_counts"]].sum()

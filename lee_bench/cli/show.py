@@ -46,7 +46,7 @@ def show(
     from lee_bench.cli import graded
     from lee_bench.tasks.sources import DataSource
 
-    store, records = _find(what, results, method, noise, seed, suite)
+    store, records = find_records(what, results, method, noise, seed, suite)
     cells = graded.grade(store, DataSource(data.value, pmlb_cache), jobs=1, records=records)
     if json_output:
         shown = [{"record": asdict(c.record), "grade": c.grade and asdict(c.grade)} for c in cells]
@@ -57,14 +57,20 @@ def show(
         _print_list(cells)
 
 
-def _find(
+def find_records(
     what: str,
     results: Path,
-    method: str | None,
-    noise: float | None,
-    seed: int | None,
-    suite: str | None,
+    method: str | None = None,
+    noise: float | None = None,
+    seed: int | None = None,
+    suite: str | None = None,
 ) -> tuple[Store, list[RunRecord]]:
+    """The records of a task, or one by its path; at least one.
+
+    Raises:
+        UsageError: there is no such folder or task, or nothing matches.
+        SetupError: there is no readable record.
+    """
     from lee_bench.cli import graded
     from lee_bench.errors import UsageError
     from lee_bench.runs.store import Store

@@ -158,7 +158,7 @@ def _grade(
 ) -> tuple[dict[RunKey, Grade], list[LeeBenchError]]:
     grades: dict[RunKey, Grade] = {}
     troubles: dict[str, LeeBenchError] = {}
-    data = _Data(source)
+    data = MeasuredOn(source)
     waiting: deque[tuple[RunRecord, Callable[[], Grade]]] = deque()
 
     def finish_oldest() -> None:
@@ -182,8 +182,12 @@ def _grade(
     return grades, list(troubles.values())
 
 
-class _Data:
-    """The data each record was measured on; the last split is kept, since cells come in order."""
+class MeasuredOn:
+    """The data each record was measured on; the last split is kept, since cells come in order.
+
+    Args:
+        source: where data come from; for records of the other kind of data, that kind.
+    """
 
     def __init__(self, source: DataSource) -> None:
         self.source = source
@@ -191,6 +195,11 @@ class _Data:
         self._split: tuple[tuple, Split] | None = None
 
     def of(self, record: RunRecord) -> tuple[TaskInfo, Split]:
+        """The task and its data, split and noisy as the method saw them.
+
+        Raises:
+            DataError: the data cannot be had, or are others now.
+        """
         key = record.key
         info = find(key.task, key.suite)
         dataset = self._load(info, key.data)

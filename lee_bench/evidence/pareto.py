@@ -25,3 +25,25 @@ def on_front(costs: np.ndarray) -> np.ndarray:
         beats = (others <= costs[i]).all(axis=1) & (others < costs[i]).any(axis=1)
         front[i] = not beats.any()
     return front
+
+
+def ranks(costs: np.ndarray) -> np.ndarray:
+    """Number of the front that each point is on.
+
+    Front 1 is `on_front`; front 2 is the front of the points that are left without it; and so on
+    (non-dominated sorting, Goldberg 1989).
+
+    Args:
+        costs: as in `on_front`.
+
+    Returns:
+        Floats, (n,); NaN for a point with a NaN.
+    """
+    left = np.array(costs, dtype=np.float64)
+    rank = np.full(len(left), np.nan)
+    number = 0
+    while (front := on_front(left)).any():
+        number += 1
+        rank[front] = number
+        left[front] = np.nan
+    return rank

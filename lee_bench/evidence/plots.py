@@ -8,16 +8,19 @@ import itertools
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
+from lee_bench.evidence.aggregate import PUBLISHED_DIFFERS
 from lee_bench.files import write_atomically
 
 # Okabe & Ito's palette, told apart with every kind of colour vision; marks differ as well, so
@@ -26,7 +29,10 @@ _COLOURS = (
     "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F",
 )  # fmt: skip
 _MARKS = "o^sDvPX*<>hd"
-_KNOWN = ("lee", "operon", "gplearn", "pysr", "gensr", "prior", "linear")
+_KNOWN = (
+    "lee", "operon", "gplearn", "pysr", "gensr", "prior", "linear", "snip", "tpsr", "gp-gomea",
+    "dsr", "feat", "afp", "afp_fe", "itea", "eplex", "bsr", "sbp-gp", "ffx", "mrgp", "aifeynman",
+)  # fmt: skip
 
 MOST_NINES = 6
 """R² above 1 - 10**-MOST_NINES is drawn at the upper end of the axis."""
@@ -37,7 +43,7 @@ def look(method: str) -> tuple[str, str]:
     """Colour and mark of a method: fixed for known ones, from the name for others."""
     if method in _KNOWN:
         number = _KNOWN.index(method)
-        return _COLOURS[number], _MARKS[number]
+        return _COLOURS[number % len(_COLOURS)], _MARKS[number % len(_MARKS)]
     number = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4])
     return _COLOURS[number % len(_COLOURS)], _MARKS[number // len(_COLOURS) % len(_MARKS)]
 
@@ -51,47 +57,132 @@ def nines(r2: np.ndarray | pd.Series) -> np.ndarray:
     return -np.log10(np.clip(lost, 10.0**-MOST_NINES, 1.0))
 
 
-def pareto(table: pd.DataFrame, stem: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Plane:
+    """What accuracy is drawn against.
+
+    Attributes:
+        cost: column of the table, with its limits in ``_low`` and ``_high``.
+        rank: column that is 1 on the front.
+        axis: what the axis is called.
+    """
+
+    cost: str
+    rank: str
+    axis: str
+
+
+SIZE = Plane("complexity", "rank", "median complexity (nodes after simplification, log scale)")
+TIME = Plane("seconds", "rank_time", "median search time (s, log scale)")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One point with a name, in data coordinates; ``y`` is a height on the R² axis."""
+
+    x: float
+    y: float
+    name: str
+    method: str
+    on_front: bool = False
+    hollow: bool = False
+
+
+def pareto(
+    table: pd.DataFrame, stem: Path, plane: Plane = SIZE, published: pd.DataFrame | None = None
+) -> list[Path]:
     """Write the picture of `draw_pareto`.
 
     Args:
         table: from `lee_bench.evidence.aggregate.summary`.
         stem: path of the pictures, without suffix.
+        plane: what accuracy is drawn against.
+        published: from `lee_bench.evidence.aggregate.published`, to be drawn beside.
 
     Returns:
         The files: PNG and SVG.
     """
-    return save(draw_pareto(table), stem)
+    return save(draw_pareto(table, plane, published), stem)
 
 
-def draw_pareto(table: pd.DataFrame) -> Figure:
-    """Median test R² against median complexity, one panel a suite and noise level."""
+def draw_pareto(
+    table: pd.DataFrame, plane: Plane = SIZE, published: pd.DataFrame | None = None
+) -> Figure:
+    """Median test R² against a median cost, one panel a suite and noise level.
+
+    Thin lines are 95 % bootstrap intervals; the dashed line is the front of ours.
+    """
     suites = list(dict.fromkeys(table["suite"]))
     noises = sorted(set(table["noise"]))
-    size = (max(5.2, 3.9 * len(noises) + 0.6), 3.7 * len(suites) + 0.6)
+    if published is not None:
+        here = published["suite"].isin(suites) & published["noise"].isin(noises)
+        published = published[here].dropna(subset=[plane.cost, "r2_test"])
+    wide = 3.9 if published is None else 5.2  # its marks and names come on top
+    size = (max(5.2, wide * len(noises) + 0.6), 3.7 * len(suites) + 0.6)
     figure = Figure(figsize=size, layout="constrained")  # without pyplot: no window, no state
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(suites), len(noises), squeeze=False, sharex=True, sharey=True)
-    figure.supxlabel("median complexity (nodes after simplification, log scale)", fontsize=10)
+    axes = figure.subplots(len(suites), len(noises), squeeze=False, sharex="row", sharey="row")
+    words = "" if published is None else PUBLISHED_DIFFERS
+    figure.supxlabel(caption(plane.axis, words, size[0]), fontsize=9)
     figure.supylabel(
-        f"median test R² (log scale of 1 − R², cut at 0 and 1 − 1e-{MOST_NINES})", fontsize=10
+        f"median test R² (log scale of 1 − R², cut at 0 and 1 − 1e-{MOST_NINES})", fontsize=9
     )
-    _scale(axes[0, 0], table)
     panels = []
     for row, suite in zip(axes, suites, strict=True):
+        shown = [t[t["suite"] == suite] for t in (table, published) if t is not None]
+        scale(row[0], *(pd.concat([t[c] for t in shown]) for c in ("r2_test", plane.cost)))
         for ax, noise in zip(row, noises, strict=True):
             members = table[(table["suite"] == suite) & (table["noise"] == noise)]
-            panels.append((ax, members))
-            _panel(ax, suite, noise, members)
-    figure.canvas.draw()  # places of texts are known only now, and must not move again
-    figure.set_layout_engine("none")
-    for ax, members in panels:
-        _name_points(ax, members)
+            dress(ax, f"{suite}, noise {noise:g}", _failures(members))
+            marks = _panel(ax, members, plane)
+            if published is not None:
+                inside = (published["suite"] == suite) & (published["noise"] == noise)
+                marks += [
+                    Mark(row[plane.cost], nines(row["r2_test"]).item(), row["algorithm"],
+                         row["algorithm"].lower().split()[0], hollow=True)
+                    for _, row in published[inside].iterrows()
+                ]  # fmt: skip
+            draw_marks(ax, marks)
+            panels.append((ax, marks, _bars(members, plane)))
+    freeze(figure)
+    for ax, marks, bars in panels:
+        name_marks(ax, marks, bars)
     return figure
 
 
-def _scale(ax: Axes, table: pd.DataFrame) -> None:
-    top = max(3, math.ceil(nines(table["r2_test"].dropna()).max(initial=0.0)))
+def caption(axis: str, words: str, width: float) -> str:
+    """Text under a figure this many inches wide: what the axis is, then what must be known."""
+    return "\n".join([axis, *textwrap.wrap(words, int(14 * width))])
+
+
+def freeze(figure: Figure) -> None:
+    """Lay the figure out once; places of texts are known only then, and must not move again."""
+    figure.canvas.draw()
+    figure.set_layout_engine("none")
+
+
+def scale(ax: Axes, r2: pd.Series, costs: pd.Series) -> None:
+    """Scales that hold these values: nines upwards, costs in logarithms to the right."""
+    scale_r2(ax, r2)
+    costs = costs[costs > 0].dropna() if (costs > 0).any() else pd.Series(10.0)
+    low, high = costs.min() / 1.6, costs.max() * 2.2
+    ax.set_xscale("log")
+    ax.set_xlim(low, high)
+    log_ticks(ax.xaxis, low, high)
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Plain numbers on a logarithmic axis, three a decade where there is room."""
+    steps = (1, 2, 5) if high / low < 1000 else (1,)
+    ticks = [f * 10.0**k for k in range(-4, 7) for f in steps if low <= f * 10.0**k <= high]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+
+
+def scale_r2(ax: Axes, r2: pd.Series) -> None:
+    """A vertical scale of nines that holds these values."""
+    top = max(3, math.ceil(nines(r2.dropna()).max(initial=0.0)))
     heights = [0.0, -math.log10(0.5), *range(1, top + 1)]
     names = ["≤ 0", "0.5", *(f"{1 - 10.0**-n:.{n}f}" for n in range(1, top + 1))]
     if top == MOST_NINES:
@@ -100,49 +191,54 @@ def _scale(ax: Axes, table: pd.DataFrame) -> None:
     ax.yaxis.set_major_locator(FixedLocator(heights))
     ax.set_yticklabels(names)
 
-    sizes = table["complexity"].dropna() if table["complexity"].notna().any() else pd.Series(10.0)
-    low, high = max(1.0, sizes.min() / 1.6), sizes.max() * 2.2
-    ax.set_xscale("log")
-    ax.set_xlim(low, high)
-    ticks = [f * 10**k for k in range(6) for f in (1, 2, 5) if low <= f * 10**k <= high]
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticklabels([f"{tick:g}" for tick in ticks])
 
-
-def _panel(ax: Axes, suite: str, noise: float, members: pd.DataFrame) -> None:
-    remark = textwrap.fill(_failures(members), 64)
-    above = 7 + 9 * (remark.count("\n") + 1)
-    title = f"{suite}, noise {noise:g}"
+def dress(ax: Axes, title: str, remark: str = "") -> None:
+    """The plain look of every panel: a title, a small remark under it, a pale grid."""
+    remark = textwrap.fill(remark, 64)
+    above = 7 + (9 * (remark.count("\n") + 1) if remark else 0)
     ax.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=above)
     ax.text(0, 1.02, remark, transform=ax.transAxes, fontsize=7, color="#555555", in_layout=False)
     ax.grid(color="#E6E6E6", linewidth=0.7)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=8, length=0, labelbottom=True, labelleft=True)
-    drawn = members.dropna(subset=["r2_test", "complexity"])
-    front = drawn[drawn["front"]].sort_values("complexity")
-    ax.step(
-        front["complexity"],
-        nines(front["r2_test"]),
-        where="post",
-        color="#999999",
-        linewidth=1.2,
-        linestyle="--",
-        zorder=1,
-    )
-    for row in drawn.itertuples():
-        colour, mark = look(row.method)
-        ax.plot(
-            row.complexity,
-            nines(row.r2_test),
-            mark,
-            color=colour,
-            markersize=8,
-            markeredgecolor="white",
-            markeredgewidth=0.8,
-            zorder=3,
-        )
+
+
+def _panel(ax: Axes, members: pd.DataFrame, plane: Plane) -> list[Mark]:
+    drawn = members.dropna(subset=["r2_test", plane.cost])
+    front = drawn[drawn[plane.rank] == 1].sort_values(plane.cost)
+    ax.step(front[plane.cost], nines(front["r2_test"]), where="post", color="#999999",
+            linewidth=1.2, linestyle="--", zorder=1)  # fmt: skip
+    for row, (x, y) in zip(drawn.itertuples(), _bars(drawn, plane), strict=True):
+        colour, _ = look(row.method)
+        middle = getattr(row, plane.cost), nines(row.r2_test)
+        ax.plot(x, [middle[1]] * 2, color=colour, linewidth=0.9, alpha=0.6, zorder=2)
+        ax.plot([middle[0]] * 2, y, color=colour, linewidth=0.9, alpha=0.6, zorder=2)
+    return [
+        Mark(getattr(row, plane.cost), float(nines(row.r2_test)), row.label, row.method,
+             getattr(row, plane.rank) == 1)
+        for row in drawn.itertuples()
+    ]  # fmt: skip
+
+
+def _bars(members: pd.DataFrame, plane: Plane) -> list[tuple[list[float], list[float]]]:
+    """Ends of each point's intervals, along x and along y; NaN where there are none."""
+    drawn = members.dropna(subset=["r2_test", plane.cost])
+    x = drawn[[f"{plane.cost}_low", f"{plane.cost}_high"]].to_numpy(float).tolist()
+    y = nines(drawn[["r2_test_low", "r2_test_high"]]).tolist()
+    return list(zip(x, y, strict=True))
+
+
+def draw_marks(ax: Axes, marks: Sequence[Mark]) -> None:
+    """Each method by its colour and mark; hollow ones smaller, and behind."""
+    for mark in marks:
+        colour, shape = look(mark.method)
+        ax.plot(mark.x, mark.y, shape, color=colour,
+                markersize=6 if mark.hollow else 8,
+                markerfacecolor="white" if mark.hollow else colour,
+                markeredgecolor=colour if mark.hollow else "white",
+                markeredgewidth=0.9 if mark.hollow else 0.8,
+                zorder=2.5 if mark.hollow else 3)  # fmt: skip
 
 
 def _failures(members: pd.DataFrame) -> str:
@@ -154,31 +250,47 @@ def _failures(members: pd.DataFrame) -> str:
     return f"{members['tasks'].max()} tasks; failed cells: {shown or 'none'}"
 
 
-def _name_points(ax: Axes, members: pd.DataFrame) -> None:
-    """Write each name beside its point, where it covers no other name, point or edge."""
-    drawn = members.dropna(subset=["r2_test", "complexity"])
-    if drawn.empty:
+def name_marks(
+    ax: Axes,
+    marks: Sequence[Mark],
+    bars: Sequence[tuple[list[float], list[float]]] = (),
+    dots: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Write each name beside its mark, where it covers no other name, mark, line or edge.
+
+    Args:
+        ax: a panel that is laid out.
+        marks: what is named.
+        bars: ends of the first marks' intervals, along x and along y.
+        dots: small marks without a name.
+    """
+    if not marks:
         return
     renderer = ax.figure.canvas.get_renderer()
     unit = renderer.points_to_pixels(1.0)
-    points = ax.transData.transform(np.column_stack([drawn["complexity"], nines(drawn["r2_test"])]))
-    mark = 5.0 * unit
-    taken = [(x - mark, y - mark, x + mark, y + mark) for x, y in points]
-    front = sorted(points[drawn["front"].to_numpy()].tolist())
+    points = ax.transData.transform([(mark.x, mark.y) for mark in marks])
+    half = 5.0 * unit
+    taken = [(x - half, y - half, x + half, y + half) for x, y in points]
+    for x, y in ax.transData.transform(dots) if len(dots) else ():
+        taken.append((x - half / 2, y - half / 2, x + half / 2, y + half / 2))
+    front = sorted(p for p, m in zip(points.tolist(), marks, strict=True) if m.on_front)
     for (x0, y0), (x1, y1) in itertools.pairwise(front):
         taken += [(x0, y0 - 1, x1, y0 + 1), (x1 - 1, y0, x1 + 1, y1)]
     frame = ax.get_window_extent(renderer).extents
-    for row, (x, y) in zip(drawn.itertuples(), points, strict=True):
-        colour, _ = look(row.method)
-        text = ax.annotate(
-            row.label,
-            (0, 0),
-            xycoords="figure pixels",
-            fontsize=8,
-            color=colour,
-            fontweight="bold" if row.front else "normal",
-            zorder=4,
-        )
+    for (x, y), (across, along) in zip(points, bars, strict=False):
+        (left, _), (right, _) = ax.transData.transform([(c, 1.0) for c in across])
+        (_, low), (_, high) = ax.transData.transform([(1.0, h) for h in along])
+        for box in ((left, y - 1, right, y + 1), (x - 1, low, x + 1, high)):
+            if np.isfinite(box).all():
+                taken.append(box)
+    for mark, (x, y) in zip(marks, points, strict=True):
+        style = {
+            "fontsize": 6.5 if mark.hollow else 8,
+            "color": "#666666" if mark.hollow else look(mark.method)[0],
+            "fontweight": "bold" if mark.on_front else "normal",
+            "zorder": 4,
+        }
+        text = ax.annotate(mark.name, (0, 0), xycoords="figure pixels", **style)
         box = text.get_window_extent(renderer)
         left, bottom = _free_place((x, y), (box.width, box.height), taken, frame, unit)
         text.remove()
@@ -186,15 +298,12 @@ def _name_points(ax: Axes, members: pd.DataFrame) -> None:
         centre = np.array([left + box.width / 2, bottom + box.height / 2])
         far = abs(centre[0] - x) > box.width / 2 + 12 * unit or abs(centre[1] - y) > 22 * unit
         ax.annotate(
-            row.label,
-            (row.complexity, float(nines(row.r2_test))),
+            mark.name,
+            (mark.x, mark.y),
             xytext=((left - x) / unit, (bottom - y) / unit),
             textcoords="offset points",
-            fontsize=8,
-            color=colour,
-            fontweight="bold" if row.front else "normal",
-            zorder=4,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.5} if far else None,
+            arrowprops={"arrowstyle": "-", "color": style["color"], "lw": 0.5} if far else None,
+            **style,
         )
 
 

@@ -35,14 +35,14 @@ def test_the_users_own_line(lee_bench, results):
     figures = results / "figures"
     assert (figures / "pareto.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (figures / "pareto.svg").read_text()
-    for name in ("pareto.png", "pareto.svg", "pareto.csv"):
+    for name in ("pareto.png", "pareto.svg", "pareto.csv", "time.png", "solved.svg", "noise.png"):
         assert f"results/figures/{name}" in done.stderr
     with (figures / "pareto.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 6
     (operon,) = (r for r in rows if r["label"] == "operon" and r["noise"] == "0.1")
     assert float(operon["r2_test"]) == 1.0
-    assert (operon["complexity"], operon["front"]) == ("18.0", "True")
+    assert (operon["complexity"], operon["rank"]) == ("18.0", "1.0")
     assert len(list((results / "grades").rglob("*.json"))) == 4
     assert "strogatz, noise 0.1" in done.stdout
     assert "● operon" in done.stdout
@@ -208,3 +208,35 @@ def test_show_of_a_damaged_record_says_so(typed, results):
     assert done.returncode == 1
     assert "damaged" in done.stderr
     no_traceback(done)
+
+
+def test_one_problem_with_all_candidates(typed, results):
+    done = typed("pareto", "results", "--task", "bacres1", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert len(rows) == 4
+    best = {row["label"] for row in rows if row["rank"] == 1 and row["noise"] == 0.1}
+    assert best == {"operon", "linear"}
+    assert {row["complexity_raw"] for row in rows} == {3, 15}
+    done = typed("pareto", "results", "--task", "bacres1")
+    assert "● 20 - x" in done.stdout
+    for end in ("png", "svg", "csv"):
+        assert (results / "figures" / f"strogatz_bacres1.{end}").stat().st_size
+
+
+def test_one_problem_that_is_not_there_or_has_no_formula_is_said(typed, made, tmp_path, results):
+    done = typed("pareto", "results", "--task", "bacres")
+    assert done.returncode == 2
+    assert "Did you mean" in done.stderr
+    made.store(tmp_path / "failed", made.failed())
+    done = typed("pareto", "failed", "--task", "bacres1")
+    assert done.returncode == 1
+    assert "No method has a formula for strogatz_bacres1" in done.stderr
+
+
+def test_published_results_come_with_their_differences(typed, results):
+    done = typed("pareto", "results", "--against", "published")
+    assert done.returncode == 0, done.stderr
+    assert "○ TPSR λ=0.1" in done.stdout
+    assert "not measured here" in done.stderr
+    assert typed("pareto", "results", "--against", "papers").returncode == 2

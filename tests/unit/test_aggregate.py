@@ -68,7 +68,7 @@ def test_if_all_failed_rates_are_zero_and_medians_missing(made):
     row = one_row([Cell(made.failed(seed=1), None)])
     assert math.isnan(row["r2_test"])
     assert row["accuracy_solution"] == row["symbolic_solution"] == 0.0
-    assert not row["front"]
+    assert math.isnan(row["rank"])
 
 
 def test_without_a_true_formula_there_is_no_symbolic_rate(made):
@@ -89,13 +89,8 @@ def test_each_suite_and_noise_has_its_own_front(made):
             ]
         )
     ).set_index(["noise", "label"])
-    assert table["front"].to_dict() == {
-        (0.0, "a"): True,
-        (0.0, "b"): True,
-        (0.0, "c"): False,
-        (0.0, "d"): False,
-        (0.1, "c"): True,
-    }
+    ranks = table["rank"].fillna(0).to_dict()
+    assert ranks == {(0.0, "a"): 1, (0.0, "b"): 1, (0.0, "c"): 2, (0.0, "d"): 0, (0.1, "c"): 1}
 
 
 def test_runs_under_different_conditions_are_not_one_method(made):
