@@ -109,11 +109,7 @@ class LEE(nn.Module):
         self.encoder = Encoder(config)
         self.expression = ExpressionDecoder(config)
         self.evaluation = EvaluationDecoder(config)
-        self.apply(initialise)
-        depth = max(config.encoders, config.decoders)
-        for module in self.modules():
-            if isinstance(module, Block):  # residual branches start small, the sum starts tame
-                nn.init.normal_(module.out.weight, std=0.02 / depth**0.5)
+        initialise(self, config)
 
     def embed(
         self, X: Tensor, y: Tensor, variables: Tensor, candidates: Candidates | None = None

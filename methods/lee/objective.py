@@ -27,10 +27,9 @@ from methods.lee import checkpoint
 from methods.lee.config import TaskConfig
 from methods.lee.data import Batch, Data
 from methods.lee.model import LEE, Embedding
-from methods.network import features
-from methods.network.blocks import Block, Hear, Mixer
+from methods.network import decoder, features
+from methods.network.blocks import hidden
 from methods.network.candidates import Candidates, fitted
-from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import Batch as Functions
 from methods.training import fast_dtype
 
@@ -89,19 +88,10 @@ def cross_entropy(module: LEE, reading: Reading) -> tuple[Tensor, Tensor, Tensor
     Returns:
         Summed cross-entropy in nats, tokens that were likeliest, and tokens; each (B,).
     """
-    sums = torch.zeros(3, len(reading.z), device=reading.z.device)
-    length = (reading.functions.tokens != tok.PAD).sum(1)
-    # Rows of like length together, so that few positions are padding.
-    for rows in length.argsort().chunk(3):
-        tokens = reading.functions.tokens[rows, : length[rows[-1]]]
-        logits = module.expression(reading.z[rows], tokens, reading.functions.variables[rows])
-        used = tokens != tok.PAD
-        nats = functional.cross_entropy(
-            logits.transpose(1, 2), tokens, ignore_index=tok.PAD, reduction="none"
-        )
-        right = (logits.argmax(-1) == tokens) & used
-        sums[:, rows] = torch.stack([nats.sum(1), right.sum(1), used.sum(1)])
-    return tuple(sums)
+    functions = reading.functions
+    return decoder.cross_entropy(
+        module.expression, reading.z, functions.tokens, functions.variables
+    )
 
 
 def evaluation_error(module: LEE, reading: Reading) -> Tensor:
@@ -127,8 +117,7 @@ class Objective:
         self.task, self.device, self.threads = task, device, threads
         self.dtype = fast_dtype(device)
         self.module = model.to(device)
-        blocks = (m for m in self.module.modules() if isinstance(m, Block | Hear | Mixer))
-        self.hidden = [p for block in blocks for p in block.parameters() if p.ndim == 2]
+        self.hidden = hidden(self.module)
         self.rows = task.rows
         self.data = Data(task, model.config.max_length)
         self._carried: dict[int, Carried] = {}

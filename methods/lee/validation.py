@@ -14,16 +14,12 @@ import torch
 from methods.lee.data import mutants
 from methods.lee.model import LEE
 from methods.network.candidates import fitted
-from methods.network.functions import NumberedFunctions, move
-from methods.symbolic.sampler import Batch
+from methods.network.functions import move
+from methods.network.held_out import SAMPLED, SAMPLES, SEED, recovered
+from methods.network.held_out import functions as held_out
 
 if TYPE_CHECKING:
     from methods.lee.objective import Objective
-
-SEED = 20_251_121  # of the held-out samples; seeds of training are small numbers
-FUNCTIONS = 512
-SAMPLED = 192  # functions, of these, that are decoded many times
-SAMPLES = 32  # decodes of each
 
 
 @torch.no_grad()
@@ -39,7 +35,7 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
     from methods.lee.objective import cross_entropy, evaluation_error, read
 
     device = objective.device
-    drawn = NumberedFunctions(FUNCTIONS, objective.data.sampler, SEED)[0]
+    drawn = held_out(objective.data.sampler)
     functions = move(drawn, device)
     generator = torch.Generator(device).manual_seed(SEED)
     half = objective.task.points // 2
@@ -62,14 +58,6 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
             figures[kind] = float(nats / count)
             figures[f"{kind} accuracy"] = float(right / count)
         figures["g_eval"] = float(evaluation_error(module, first).square().mean(1).sqrt().median())
-        figures["recovered"] = _recovered(module, functions[:SAMPLED], first.z, generator)
+        z = first.z[:SAMPLED].repeat_interleave(SAMPLES, 0)
+        figures["recovered"] = recovered(module.expression, z, functions[:SAMPLED], generator)
     return figures
-
-
-def _recovered(module: LEE, functions: Batch, z: torch.Tensor, generator: torch.Generator) -> float:
-    z = z[: len(functions)].repeat_interleave(SAMPLES, 0)
-    variables = functions.variables.repeat_interleave(SAMPLES)
-    tokens, _ = module.expression.sample(z, variables, generator=generator)
-    targets = functions.tokens.repeat_interleave(SAMPLES, 0)
-    hits = (tokens == targets).all(1).view(-1, SAMPLES).any(1)
-    return float(hits.float().mean())

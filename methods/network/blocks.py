@@ -176,7 +176,22 @@ class Hear(nn.Module):
         return cells + told + table.give(self.point(points))
 
 
-def initialise(module: nn.Module) -> None:
+def initialise(network: nn.Module, config: NetworkConfig) -> None:
+    """Draw all weights anew."""
+    network.apply(_draw)
+    depth = max(config.encoders, config.decoders)
+    for module in network.modules():
+        if isinstance(module, Block):  # residual branches start small, the sum starts tame
+            nn.init.normal_(module.out.weight, std=0.02 / depth**0.5)
+
+
+def hidden(network: nn.Module) -> list[nn.Parameter]:
+    """Matrices of hidden layers, which Muon steps."""
+    blocks = (m for m in network.modules() if isinstance(m, Block | Hear | Mixer))
+    return [p for block in blocks for p in block.parameters() if p.ndim == 2]
+
+
+def _draw(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, std=module.in_features**-0.5 * 0.7)
         nn.init.zeros_(module.bias)

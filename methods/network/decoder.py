@@ -156,3 +156,31 @@ class ExpressionDecoder(nn.Module):
                 contexts = [(k[left], v[left]) for k, v in contexts]
                 frontier.keep(left)
         return tokens, score
+
+
+def cross_entropy(
+    decoder: ExpressionDecoder, z: Tensor, tokens: Tensor, variables: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How well a decoder writes given expressions.
+
+    Args:
+        z: (B, z_tokens + MAX_VARIABLES, z_width).
+        tokens: valid prefix rows, int64 (B, L), padded.
+        variables: int64 (B,).
+
+    Returns:
+        Summed cross-entropy in nats, tokens that were likeliest, and tokens; each float32 (B,).
+    """
+    sums = torch.zeros(3, len(z), device=z.device)
+    length = (tokens != tok.PAD).sum(1)
+    # Rows of like length together, so that few positions are padding.
+    for rows in length.argsort().chunk(3):
+        target = tokens[rows, : length[rows[-1]]]
+        logits = decoder(z[rows], target, variables[rows])
+        used = target != tok.PAD
+        nats = functional.cross_entropy(
+            logits.transpose(1, 2), target, ignore_index=tok.PAD, reduction="none"
+        )
+        right = (logits.argmax(-1) == target) & used
+        sums[:, rows] = torch.stack([nats.sum(1), right.sum(1), used.sum(1)])
+    return tuple(sums)
