@@ -56,8 +56,8 @@ def symbolic(jobs: int) -> None:
         )
 
 
-def reading(folder: Path, count: int) -> None:
-    """The commands' work on records that are graded already."""
+def fill(folder: Path, count: int, seeds: int = 10) -> Store:
+    """Write graded records: all ground-truth tasks at four noise levels, seed by seed."""
     store = Store(folder)
     source = DataSource("builtin")
     infos = [info for suite in ("feynman", "strogatz") for info in tasks(suite)]
@@ -66,14 +66,15 @@ def reading(folder: Path, count: int) -> None:
     for number in range(count):
         info = infos[number % len(infos)]
         rest, noise = divmod(number // len(infos), 4)
-        method, seed = divmod(rest, 10)
+        method, seed = divmod(rest, seeds)
         key = RunKey(
             info.suite, info.name, "builtin", f"method{method}", "", (0.0, 0.001, 0.01, 0.1)[noise],
             SEEDS[seed], 30.0, 1, PROTOCOL_VERSION,
         )  # fmt: skip
         record = RunRecord(
-            key, Status.OK, formula=info.truth, candidates=({"formula": info.truth},) * 20, chosen=0
-        )
+            key, Status.OK, formula=info.truth, candidates=({"formula": info.truth},) * 20,
+            chosen=0, seconds={"search": random.uniform(1.0, 30.0)},
+        )  # fmt: skip
         if grade is None:
             data = {"sha256": source.load(info).sha256}
             (cell,), _ = grade_all(store, source, records=[replace(record, data=data)])
@@ -83,7 +84,13 @@ def reading(folder: Path, count: int) -> None:
         )
         write_atomically(store.runs / key.path, record.to_json())
         write_atomically(grade_path(store, key), json.dumps(asdict(mine)))
+    return store
 
+
+def reading(folder: Path, count: int) -> None:
+    """The commands' work on records that are graded already."""
+    store = fill(folder, count)
+    source = DataSource("builtin")
     begin = time.perf_counter()
     cells, problems = grade_all(store, source)
     assert len(cells) == count
