@@ -1,4 +1,4 @@
-"""Numbered batches of functions from the sampler, as cores."""
+"""Numbered batches of functions from the sampler, as cores: tokens, and the constants in them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import torch
 
+from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
 from methods.symbolic.sampler import Batch as Functions
 from methods.symbolic.sampler import Sampler, SamplerConfig
@@ -46,5 +47,10 @@ class NumberedFunctions:
         seed = np.random.SeedSequence([self.seed, lot]).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(seed >> 1))
         drawn = next(Sampler(self.rows * self.together, generator, self.config, _PROPOSALS))
-        cores = without_affine(drawn.tokens.numpy())
-        return replace(drawn, tokens=torch.from_numpy(cores))
+        tokens, cores = drawn.tokens.numpy(), without_affine(drawn.tokens.numpy())
+        # Scale and offset stand in front: the core's own constants are the last ones.
+        shift = (tok.count_constants(tokens) - tok.count_constants(cores))[:, None]
+        constants = np.pad(drawn.constants.numpy(), ((0, 0), (0, drawn.constants.shape[1])))
+        own = shift + np.arange(drawn.constants.shape[1])
+        constants = np.take_along_axis(constants, own, axis=1)
+        return replace(drawn, tokens=torch.from_numpy(cores), constants=torch.from_numpy(constants))
