@@ -15,7 +15,7 @@ from methods.lee.data import mutants
 from methods.lee.model import LEE
 from methods.network.candidates import fitted
 from methods.network.functions import move
-from methods.network.held_out import SAMPLED, SAMPLES, SEED, recovered
+from methods.network.held_out import POINTS, SAMPLED, SAMPLES, SEED, recovered
 from methods.network.held_out import functions as held_out
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
     from methods.lee.objective import cross_entropy, evaluation_error, read
 
     device = objective.device
-    drawn = held_out(objective.data.sampler)
+    drawn = held_out(objective.data.sampler.max_length)
     functions = move(drawn, device)
     generator = torch.Generator(device).manual_seed(SEED)
-    half = objective.task.points // 2
+    half = POINTS // 2
     bags = torch.arange(half, device=device), torch.arange(half, 2 * half, device=device)
     figures: dict[str, float] = {}
     with objective.computing():

@@ -13,10 +13,12 @@ SEED = 20_251_121  # of the held-out samples; seeds of training are small number
 FUNCTIONS = 512
 SAMPLED = 192  # functions, of these, that are decoded many times
 SAMPLES = 32  # decodes of each
+POINTS, QUERIES = 64, 12  # of each; others would be other functions
 
 
-def functions(config: SamplerConfig) -> Batch:
-    """The held-out functions, on the processor."""
+def functions(max_length: int) -> Batch:
+    """The held-out functions of at most so many tokens, on the processor."""
+    config = SamplerConfig(max_length=max_length, points=POINTS, query_points=QUERIES)
     return NumberedFunctions(FUNCTIONS, config, SEED)[0]
 
 
