@@ -180,6 +180,7 @@ class Pool:
         self.offered = self.tried = 0
         self._rng = np.random.default_rng(seed)
         self._seen: dict[int, int] = {}  # fingerprint -> shortest length
+        self._losses: dict[int, float] = {}  # fingerprint -> loss of the first fit
         m = len(problem.y)
         self._few = np.sort(self._rng.permutation(m)[: min(m, glance)])
         mean = np.average(problem.y, weights=problem.weights)
@@ -202,17 +203,33 @@ class Pool:
             How many of them were new.
         """
         self.offered += len(tokens)
-        cores = self._new(without_affine(tokens))
+        cores, keys = self._new(without_affine(tokens))
         self.tried += len(cores)
         if not len(cores):
             return 0
         wide = with_affine(cores)
         fitted = self._fit(wide, self._few, constants.Effort(starts=4))
+        self._losses.update(zip(keys, fitted.loss.tolist(), strict=True))
         chosen = self._promising(tok.lengths(cores), fitted.loss)
         cores, inner = cores[chosen], fitted.constants[chosen][:, 2:]
         if len(cores):
             self._add_family(cores, inner)
         return len(wide)
+
+    def r2(self, tokens: np.ndarray) -> np.ndarray:
+        """How well skeletons that were offered explain the points of the first fit.
+
+        Args:
+            tokens: (B, L).
+
+        Returns:
+            R2 of each with the best scale and offset found, float64 (B,), from 0 to 1; 0 where no
+            value is known.
+        """
+        keys = self._keys(without_affine(tokens)).tolist()
+        loss = np.array([self._losses.get(key, math.inf) for key in keys])
+        variance = self.problem.variance
+        return np.clip(1 - loss / variance, 0.0, 1.0) if variance > 0 else np.zeros(len(loss))
 
     def refit(self, tokens: np.ndarray, values: np.ndarray) -> None:
         """Fit candidates from given constants on all points and keep the good ones.
@@ -238,16 +255,20 @@ class Pool:
             threads=self.threads,
         )
 
-    def _new(self, cores: np.ndarray) -> np.ndarray:
-        """The rows whose affine family was not seen before, or only in longer words."""
+    def _keys(self, cores: np.ndarray) -> np.ndarray:
+        """Fingerprints (B,) of affine families."""
+        return fingerprints(cores, X=self.problem.X[self._few[:_PROBES]], affine=True)
+
+    def _new(self, cores: np.ndarray) -> tuple[np.ndarray, list[int]]:
+        """The rows whose affine family was not seen before, or only in longer words; their keys."""
         cores = cores[tok.IS_VARIABLE[cores].any(1)]
-        keys = fingerprints(cores, X=self.problem.X[self._few[:_PROBES]], affine=True)
+        keys = self._keys(cores).tolist()
         kept = []
-        for i, (key, n) in enumerate(zip(keys.tolist(), tok.lengths(cores).tolist(), strict=True)):
+        for i, (key, n) in enumerate(zip(keys, tok.lengths(cores).tolist(), strict=True)):
             if n < self._seen.get(key, math.inf):
                 self._seen[key] = n
                 kept.append(i)
-        return cores[kept]
+        return cores[kept], [keys[i] for i in kept]
 
     def _promising(self, lengths: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Rows that come near the best of their length or shorter, the nearest first."""
