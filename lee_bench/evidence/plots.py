@@ -350,6 +350,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         ):
             picture = io.BytesIO()
             figure.savefig(picture, format=suffix[1:], **options)
+            figure.set_layout_engine("none")  # laid out by now; once is slow enough
             files.append(stem.with_suffix(suffix))
             write_atomically(files[-1], picture.getvalue())
     return files

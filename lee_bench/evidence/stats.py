@@ -6,6 +6,7 @@ intervals resample whole tasks, and tests see one number a task.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,10 +40,7 @@ def interval(values: pd.Series, tasks: pd.Series, summary: Summary) -> tuple[flo
     if len(names) < 2:
         return float("nan"), float("nan")
     x = known.to_numpy(np.float64)
-    drawn = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
-    rows = np.repeat(np.arange(RESAMPLES), len(names))
-    times = np.zeros((RESAMPLES, len(names)))
-    np.add.at(times, (rows, drawn.ravel()), 1.0)  # how often each task was drawn
+    times = _draws(len(names))
     if summary is Summary.RATE:
         totals, counts = np.bincount(codes, weights=x), np.bincount(codes)
         drawn_values = (times @ totals) / (times @ counts)
@@ -52,6 +50,12 @@ def interval(values: pd.Series, tasks: pd.Series, summary: Summary) -> tuple[flo
     low = np.quantile(drawn_values, tail, method="lower")  # between infinities nothing lies
     high = np.quantile(drawn_values, 1.0 - tail, method="higher")
     return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=32)
+def _draws(n: int) -> np.ndarray:
+    """How often each of n tasks is drawn in each resample, (RESAMPLES, n)."""
+    return np.random.default_rng(0).multinomial(n, np.full(n, 1.0 / n), RESAMPLES).astype(float)
 
 
 def _weighted_medians(x: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -109,10 +113,22 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: Metric) -> Paired
             each.
         metric: which column.
     """
-    a, b = (_scores(frame, metric) for frame in (first, second))
-    shared = a.index.intersection(b.index)
+    both = pd.concat([first.assign(label="first"), second.assign(label="second")])
+    scores = _scores(both, metric).reindex(columns=["first", "second"])
+    return _paired(scores["first"], scores["second"], metric)
+
+
+def _scores(panel: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Scores by (task, seed), a column a label; failures are `Metric.worst`, no cell is NaN."""
+    judged = panel[panel["graded"]]
+    keys = [judged["task"], judged["seed"], judged["label"]]
+    return judged[metric.name].fillna(metric.worst).set_axis(keys).unstack("label")
+
+
+def _paired(a: pd.Series, b: pd.Series, metric: Metric) -> Paired:
+    shared = (a.notna() & b.notna()).to_numpy()
     with np.errstate(invalid="ignore"):
-        difference = (a[shared] - b[shared]).fillna(0.0)  # of two failures, which are infinite
+        difference = (a - b)[shared].fillna(0.0)  # of two failures, which are infinite
     by_task = difference.groupby(level="task")
     each = (by_task.median() if metric.summary is Summary.MEDIAN else by_task.mean()).fillna(0.0)
     each[each.abs() < metric.resolution] = 0.0
@@ -121,8 +137,8 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: Metric) -> Paired
     effect, p = _wilcoxon(good)
     return Paired(
         tasks=len(each),
-        pairs=len(shared),
-        unpaired=len(a) + len(b) - 2 * len(shared),
+        pairs=len(difference),
+        unpaired=int(a.notna().sum() + b.notna().sum()) - 2 * len(difference),
         wins=int((good > 0).sum()),
         ties=int((good == 0).sum()),
         losses=int((good < 0).sum()),
@@ -132,11 +148,6 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: Metric) -> Paired
         effect=effect,
         p=p,
     )
-
-
-def _scores(frame: pd.DataFrame, metric: Metric) -> pd.Series:
-    judged = frame[frame["graded"]]
-    return judged.set_index(["task", "seed"])[metric.name].fillna(metric.worst)
 
 
 def _wilcoxon(good: np.ndarray) -> tuple[float, float]:
@@ -192,10 +203,10 @@ def paired_table(
         for (suite, noise), panel in frame.groupby(["suite", "noise"]):
             if not _applies(panel, metric):
                 continue
-            members = dict(tuple(panel.groupby("label")))
-            for one, other in wanted or itertools.combinations(members, 2):
-                if one in members and other in members:
-                    paired = compare(members[one], members[other], metric)
+            scores = _scores(panel, metric)
+            for one, other in wanted or itertools.combinations(scores, 2):
+                if one in scores and other in scores:
+                    paired = _paired(scores[one], scores[other], metric)
                     rows.append([suite, noise, metric.name, one, other, *vars(paired).values()])
     table = pd.DataFrame(rows, columns=PAIRED_COLUMNS[:-1])
     table["p_holm"] = table.groupby("metric")["p"].transform(lambda p: holm(p.to_numpy()))
