@@ -69,7 +69,7 @@ class EvaluationDecoder(nn.Module):
         cells = self.number(numbers.to(context.dtype)) + known[:, None]
         x = self.point(functional.gelu(table.gather(functional.gelu(cells))))
         for block in self.blocks:
-            x, _ = block(x, block.look(context), present[:, None, None])
+            x = block(x, block.look(context), present[:, None, None])
         return self.head(self.norm(x)).float()[..., 0]
 
 

@@ -293,15 +293,15 @@ class Search:
 
     def _write(self, embedding: Embedding, decodes: int) -> np.ndarray:
         """Expressions sampled from each z in turn, int64 (decodes, max_length)."""
-        n = self.settings.samples
         with torch.inference_mode(), self._computing():
             tokens, _ = self.model.expression.sample(
-                embedding.z.repeat_interleave(n, 0)[:decodes],
-                embedding.variables.repeat_interleave(n)[:decodes],
+                embedding.z,
+                embedding.variables,
+                each=self.settings.samples,
                 temperature=self.temperature,
                 generator=self._generator,
             )
-        return tokens.cpu().numpy()
+        return tokens[:decodes].cpu().numpy()
 
 
 def _chances(count: int) -> np.ndarray:

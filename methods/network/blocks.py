@@ -79,16 +79,16 @@ class Block(nn.Module):
 
     def forward(
         self, x: Tensor, context: KeyValue | None = None, mask: Tensor | None = None
-    ) -> tuple[Tensor, KeyValue | None]:
+    ) -> Tensor:
         """Take one step.
 
         Args:
             x: (B, L, width).
-            context: from `look`; keys and values of earlier positions may be appended.
+            context: from `look`.
             mask: True where a query may look; over the context first, then over x itself.
 
         Returns:
-            The new x, and keys and values of context and x together.
+            The new x.
         """
         q, *kv, thought = self.into(self.norm(x)).split(self.sizes, -1)
         if kv:
@@ -97,7 +97,62 @@ class Block(nn.Module):
                 own = tuple(torch.cat(pair, 2) for pair in zip(context, own, strict=True))
             context = own
         seen = attend(self._split(q), *context, mask).transpose(1, 2).flatten(2)
-        return x + self.out(torch.cat([seen, functional.gelu(thought)], -1)), context
+        return x + self.out(torch.cat([seen, functional.gelu(thought)], -1))
+
+    def write(self, x: Tensor, past: Past) -> Tensor:
+        """Take one step at the next position of texts that grow: x (R, width)."""
+        q, k, v, thought = self.into(self.norm(x)).split(self.sizes, -1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)) for part in (q, k, v))
+        seen = past.attend(q, k, v).flatten(1)
+        return x + self.out(torch.cat([seen, functional.gelu(thought)], -1))
+
+
+class Past:
+    """What the texts that a block writes may look at: a context each, and their own tokens.
+
+    Several texts share a context, which is kept once; copying it for each, and all keys again at
+    every position, took more time than the products.
+
+    Args:
+        context: keys and values (G, heads, M, d).
+        present: which of them are there, bool (G, M).
+        each: texts a context.
+        length: most tokens of a text.
+    """
+
+    def __init__(self, context: KeyValue, present: Tensor, each: int, length: int) -> None:
+        self.context, self.each, self.written = context, each, 0
+        self.present = present.repeat_interleave(each, 0)[:, None]
+        groups, heads, _, d = context[0].shape
+        self.rows = torch.arange(groups * each, device=present.device)
+        self.own = tuple(context[0].new_empty((len(self.rows), heads, length, d)) for _ in "kv")
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some of the texts, bool (R,)."""
+        self.rows, self.present = self.rows[rows], self.present[rows]
+        self.own = tuple(kept[rows] for kept in self.own)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Look with one query a text, whose key and value are added: all (R, heads, d)."""
+        for kept, new in zip(self.own, (k, v), strict=True):
+            kept[:, :, self.written] = new
+        self.written += 1
+        keys, values = (kept[:, :, : self.written] for kept in self.own)
+        q = q * q.shape[-1] ** -0.5
+        before = self._with_context(q, self.context[0].transpose(-1, -2)).float()
+        before = before.masked_fill(~self.present, -torch.inf)
+        own = (q[:, :, None] * keys).sum(-1)  # as a product it is copied first, and slower
+        shares = torch.cat([before, own.float()], -1).softmax(-1).to(v.dtype)
+        before, own = shares.split([before.shape[-1], own.shape[-1]], -1)
+        return self._with_context(before, self.context[1]) + (own[:, :, None] @ values)[:, :, 0]
+
+    def _with_context(self, x: Tensor, y: Tensor) -> Tensor:
+        """x (R, heads, a) times what its context has, (G, heads, a, b): (R, heads, b)."""
+        groups, heads, a, b = y.shape
+        wide = x.new_zeros((groups * self.each, heads, a))
+        wide[self.rows] = x
+        product = wide.view(groups, self.each, heads, a).transpose(1, 2) @ y
+        return product.transpose(1, 2).reshape(-1, heads, b)[self.rows]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.network.blocks import Block, KeyValue, Norm, activation_dtype
+from methods.network.blocks import Block, KeyValue, Norm, Past, activation_dtype
 from methods.network.config import NetworkConfig
 from methods.network.grammar import Frontier, frontiers, legal
 from methods.symbolic import vocabulary as tok
@@ -97,7 +97,7 @@ class ExpressionDecoder(nn.Module):
             :, None
         ]
         for block, context in zip(self.blocks, contexts, strict=True):
-            x, _ = block(x, context, mask)
+            x = block(x, context, mask)
         allowed = legal(owed, self.config.max_length - position, variables[:, None])
         return self.logits(x, named, allowed)
 
@@ -107,24 +107,28 @@ class ExpressionDecoder(nn.Module):
         z: Tensor,
         variables: Tensor,
         *,
+        each: int = 1,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Draw one valid expression for each row of z.
+        """Draw valid expressions for each row of z.
 
         Args:
-            z: (B, z_tokens + MAX_VARIABLES, z_width).
-            variables: int64 (B,).
+            z: (G, z_tokens + MAX_VARIABLES, z_width).
+            variables: int64 (G,).
+            each: expressions a row of z.
             temperature: 0 takes the likeliest token each time.
             generator: source of randomness, on z's device.
 
         Returns:
-            tokens, int64 (B, max_length), padded; and the log-probability of each row (at
-            temperature 1), float32 (B,).
+            tokens, int64 (G * each, max_length), padded, those of one z side by side; and the
+            log-probability of each row (at temperature 1), float32 (G * each,).
         """
-        B, device = len(z), z.device
+        B, device = len(z) * each, z.device
         most = self.config.max_length
-        contexts, mask, named = self.look(z, variables)
+        contexts, present, named = self.look(z, variables)
+        pasts = [Past(context, present, each, most) for context in contexts]
+        named, variables = (v.repeat_interleave(each, 0) for v in (named, variables))
         frontier = Frontier(B, most, device)
         tokens = torch.full((B, most), tok.PAD, dtype=torch.int64, device=device)
         score = torch.zeros(B, device=device)
@@ -132,12 +136,11 @@ class ExpressionDecoder(nn.Module):
         previous = torch.full((B,), tok.BOS, dtype=torch.int64, device=device)
         for i in range(most):
             position = torch.full_like(previous, i)
-            x = self.embed(previous, frontier.parent, frontier.owed, position)[:, None]
-            mask = functional.pad(mask, (0, 1), value=True)
-            for j, block in enumerate(self.blocks):
-                x, contexts[j] = block(x, contexts[j], mask[:, None, None])
+            x = self.embed(previous, frontier.parent, frontier.owed, position)
+            for block, past in zip(self.blocks, pasts, strict=True):
+                x = block.write(x, past)
             allowed = legal(frontier.owed, most - position, variables[rows])
-            logits = self.logits(x, named, allowed[:, None])[:, 0]
+            logits = self.logits(x[:, None], named, allowed[:, None])[:, 0]
             if temperature > 0:
                 chances = (logits / temperature).softmax(-1)
                 previous = torch.multinomial(chances, 1, generator=generator)[:, 0]
@@ -152,9 +155,10 @@ class ExpressionDecoder(nn.Module):
             if not left.any():
                 break
             if left.sum() < 0.75 * len(left):
-                rows, previous, mask, named = (v[left] for v in (rows, previous, mask, named))
-                contexts = [(k[left], v[left]) for k, v in contexts]
+                rows, previous, named = rows[left], previous[left], named[left]
                 frontier.keep(left)
+                for past in pasts:
+                    past.keep(left)
         return tokens, score
 
 

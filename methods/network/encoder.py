@@ -56,7 +56,7 @@ class Stage(nn.Module):
         memory = self.point(points)
         if read is not None:
             memory = torch.cat([memory, read], 1)
-        latents, _ = self.block(latents, self.block.look(self.norm(memory)), mask)
+        latents = self.block(latents, self.block.look(self.norm(memory)), mask)
         return latents, thoughts, points
 
 
@@ -92,7 +92,7 @@ class Encoder(nn.Module):
         x = x.to(activation_dtype(x))
         used = tokens != tok.PAD
         for block in self.readers:
-            x, _ = block(x, mask=used[:, None, None])
+            x = block(x, mask=used[:, None, None])
         return x, used
 
     def gather(

@@ -222,6 +222,20 @@ def test_sampling_repeats_for_a_seed_and_scores_as_the_decoder_does(model):
     assert torch.allclose(score, expected, atol=1e-3)
 
 
+def test_several_samples_of_one_z_are_those_of_its_copies(model):
+    z, variables = some_z(6), torch.arange(1, 7)
+    rows, score = model.expression.sample(
+        z, variables, each=5, generator=torch.Generator().manual_seed(3)
+    )
+    copies, expected = model.expression.sample(
+        z.repeat_interleave(5, 0),
+        variables.repeat_interleave(5),
+        generator=torch.Generator().manual_seed(3),
+    )
+    assert torch.equal(rows, copies)
+    assert torch.allclose(score, expected, atol=1e-4)
+
+
 def test_greedy_decoding_takes_the_likeliest_token(model):
     variables = torch.full((8,), 4)
     z = some_z(8)
