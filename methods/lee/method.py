@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lee_bench.contract import Budget, Candidate, Method, Outcome, Task
-from lee_bench.errors import MethodError, SetupError
+from lee_bench.errors import MethodError
 from methods.lee.config import Refinement
+from methods.network import weights
 
 if TYPE_CHECKING:
     from methods.lee.refine import Search
@@ -95,15 +96,7 @@ def weights_folder(name: str) -> Path:
     Raises:
         SetupError: there are none.
     """
-    shipped, own = WEIGHTS / name, Path(name).expanduser()
-    for folder in (shipped, own):
-        if (folder / "model.json").is_file():
-            return folder
-    sizes = sorted(path.parent.name for path in WEIGHTS.glob("*/model.json"))
-    raise SetupError(
-        f"There are no weights of LEE called '{name}', neither in {WEIGHTS} nor as a folder.",
-        f"Sizes that are here: {', '.join(sizes) or 'none'}. `lee-bench train lee` makes others.",
-    )
+    return weights.find("lee", "LEE", WEIGHTS, name)
 
 
 def _told(search: Search, seconds: float) -> dict[str, Any]:
