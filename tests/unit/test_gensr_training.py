@@ -23,7 +23,7 @@ from methods.symbolic.sampler import SamplerConfig
 
 CPU = torch.device("cpu")
 TINY = ModelConfig(width=32, heads=2, hidden=48, cell=16, encoders=1, decoders=1, z_width=16)
-TASK = TaskConfig(rows=40, anneal=10)
+TASK = TaskConfig(rows=40, anneal=10, divergence=1.0)
 
 
 @pytest.fixture(scope="module")
