@@ -10,12 +10,12 @@ import typer
 
 from lee_bench.errors import unknown
 
-TRAINABLE = ("lee",)
+TRAINABLE = ("lee", "gensr")
 """Methods whose package `methods.<name>` has a `train` module. Known by name, loaded when used."""
 
 
 def train(
-    method: Annotated[str, typer.Argument(help="Method to train: lee.", metavar="METHOD")],
+    method: Annotated[str, typer.Argument(help="Method to train: lee or gensr.", metavar="METHOD")],
     minutes: Annotated[
         float, typer.Option(help="Wall-clock minutes of this sitting.", min=0.01)
     ] = 150.0,

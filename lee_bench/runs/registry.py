@@ -32,6 +32,7 @@ BUILTIN: Mapping[str, str] = {
     "pysr": "methods.pysr:PySR",
     "prior": "methods.prior:Prior",
     "lee": "methods.lee.method:Lee",
+    "gensr": "methods.gensr.method:GenSR",
 }
 """Name -> ``module:Class``. The one line that registers a built-in method."""
 
