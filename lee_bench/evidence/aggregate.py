@@ -120,7 +120,7 @@ def mixed_conditions(frame: pd.DataFrame) -> list[str]:
     found = []
     for suite, members in frame.groupby("suite"):
         for column, words in in_words.items():
-            seen = sorted(set(members[column]))
+            seen = sorted(set(members[column]) - {""})
             if len(seen) > 1:
                 listed = words.format("; ".join(f"{value}" for value in seen))
                 found.append(f"Cells of {suite} were measured with different {listed}.")

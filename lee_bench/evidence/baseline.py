@@ -58,7 +58,8 @@ class Baseline:
                 f"{left} cells could not be graded, and what has no grade cannot be compared.",
                 "`lee-bench grade RESULTS` says why; grade them, or delete their records.",
             )
-        return cls(frame[_COLUMNS].sort_values(CELL).reset_index(drop=True), exact)
+        cells = frame[_COLUMNS].sort_values(CELL).reset_index(drop=True)
+        return cls(cells.fillna({"data_sha256": ""}), exact)  # where a method was not even started
 
     def write(self, path: Path) -> None:
         """Store as JSON, one cell a line, so that a renewal reads well in a diff."""
@@ -107,7 +108,11 @@ class Baseline:
 
 
 def refusal(before: pd.DataFrame | None, now: pd.DataFrame | None) -> str:
-    """Why a group of cells cannot be held against another one, in words; '' if it can."""
+    """Why a group of cells cannot be held against another one, in words; '' if it can.
+
+    Args:
+        before, now: cells of one group, ordered by task and seed; None where there are none.
+    """
     if before is None:
         return "not in the baseline"
     if now is None:
@@ -117,11 +122,7 @@ def refusal(before: pd.DataFrame | None, now: pd.DataFrame | None) -> str:
         if len(old) > 1 or len(new) > 1:
             return f"cells of one side differ in their {words}"
         if old != new:
-            return (
-                f"{words} was {old[0]:g}, is {new[0]:g}"
-                if column != "data"
-                else (f"{words} was {old[0]}, is {new[0]}")
-            )
+            return f"{words} was {old[0]}, is {new[0]}"
     for column in ("task", "seed"):
         old, new = (set(cells[column]) for cells in (before, now))
         if old != new:
@@ -130,12 +131,12 @@ def refusal(before: pd.DataFrame | None, now: pd.DataFrame | None) -> str:
                 for side, some in (("baseline", sorted(old - new)), ("now", sorted(new - old)))
                 if some
             )
-    old, new = (cells.set_index(["task", "seed"]) for cells in (before, now))
-    if set(old.index) != set(new.index):
-        return f"{len(set(old.index) ^ set(new.index))} cells are missing on one side"
-    hashes = pd.concat([cells["data_sha256"] for cells in (old, new)], axis=1, keys=["a", "b"])
-    changed = hashes.dropna().query("a != b").index.get_level_values("task").unique()
-    if len(changed):
+    cells = [list(zip(side["task"], side["seed"], strict=True)) for side in (before, now)]
+    if cells[0] != cells[1]:
+        return f"{len(set(cells[0]) ^ set(cells[1]))} cells are missing on one side"
+    hashes = zip(before["task"], before["data_sha256"], now["data_sha256"], strict=True)
+    changed = sorted({task for task, old, new in hashes if old and new and old != new})
+    if changed:
         return f"other data (SHA-256) of {len(changed)} tasks, e.g. {changed[0]}"
     missing = (now["status"] == "unavailable").sum()
     if missing and not (before["status"] == "unavailable").all():

@@ -210,8 +210,8 @@ def _line(
 
 
 def _is_timed_alike(score: _Score, before: pd.DataFrame, now: pd.DataFrame) -> bool:
-    machines = {*before["machine"], *now["machine"]}
-    return score.metric is not SECONDS or len(machines) == 1
+    machines = {*before["machine"], *now["machine"]} - {""}  # '' where nothing was started
+    return score.metric is not SECONDS or len(machines) <= 1
 
 
 def _equality(metric: Metric, before: pd.DataFrame, now: pd.DataFrame) -> tuple[Verdict, str]:

@@ -79,7 +79,7 @@ def test_another_time_limit_is_refused(typed, grid, baseline):
     grid("now", seconds=60.0)
     done = typed("check", "now", "--baseline", baseline)
     assert done.returncode == 1
-    assert "time limit was 10, is 60" in done.stdout
+    assert "time limit was 10.0, is 60.0" in done.stdout
     assert "2 not comparable" in done.stderr
 
 

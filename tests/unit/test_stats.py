@@ -140,6 +140,7 @@ def test_holm_by_hand():
 
 
 @given(st.lists(st.floats(0.0001, 1.0), min_size=1, max_size=8, unique=True))
+@settings(deadline=None)
 def test_holm_rejects_as_its_steps_do(p):
     for level in (0.01, 0.05, 0.3):
         rejected = set()
