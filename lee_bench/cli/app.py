@@ -12,6 +12,7 @@ from lee_bench.cli.compare import compare
 from lee_bench.cli.export import export
 from lee_bench.cli.fit import fit
 from lee_bench.cli.grade import grade
+from lee_bench.cli.latent import latent
 from lee_bench.cli.methods import methods_app
 from lee_bench.cli.pareto import pareto
 from lee_bench.cli.run import run
@@ -57,5 +58,6 @@ app.command()(show)
 app.command()(grade)
 app.command()(tasks)
 app.command()(train)
+app.command()(latent)
 app.command()(fit)
 app.add_typer(methods_app, name="methods")

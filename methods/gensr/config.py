@@ -37,9 +37,9 @@ class TaskConfig:
         rows: functions drawn for a batch, each read with and without its expression.
         points: points drawn for a function, of which a bag holds some.
         bags: sizes of bags; one is drawn for each batch.
-        divergence: weight of KL(posterior || prior), in nats like the cross-entropies, at last. Below
-            1, because a nat that the posterior learns of the expression costs at least a nat of KL:
-            at 1 nothing would be gained by telling it.
+        divergence: weight of KL(posterior || prior), in nats like the cross-entropies, at last.
+            Below 1, because a nat that the posterior tells of the expression costs at least a nat
+            of KL: at 1 nothing would be gained by telling it.
         anneal: batches over which that weight rises from 0.
         free: nats that the divergence of a token of z may have for nothing (Kingma et al. 2016).
         seed: of data and noise.
