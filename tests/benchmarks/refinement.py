@@ -10,6 +10,7 @@ each round, and prints how many problems they have solved after each round:
     prior       blind draws from the training prior: nothing learned
     mutants     both, and beside each decode eight mutations of earlier finds: not at equal numbers,
                 only at about equal time; left out unless named
+    blind       the same mutations beside blind draws: what they do without a network; likewise
 
 Problems are functions of the training prior under a seed that training never uses, or the laws of a
 suite (to report, never to tune by). Problem by problem all ways see the same rows, and those that
@@ -58,8 +59,9 @@ MODES = {
     "reencode": {"stepped": 0.0, "mutants": 0.0},
     "gradient": {"reencoded": 0.0, "mutants": 0.0},
     "both": {"mutants": 0.0},
-    "prior": None,
+    "prior": {"mutants": 0.0},
     "mutants": {"mutants": 8.0},
+    "blind": {"mutants": 8.0},
 }
 FIELDS = [
     "suite", "problem", "noise", "mode", "round", "decodes", "new", "solved", "r2", "length",
@@ -117,19 +119,31 @@ def solved(pool: Pool, law: Law, noise: float) -> tuple[bool, float, int]:
     return bool(fit.loss[0] < SOLVED * spread), r2, len(entry.tokens)
 
 
-def blind(pool: Pool, decodes: int, seed: int) -> Iterator[None]:
-    """Offer so many draws from the prior, round by round."""
-    config = SamplerConfig(
-        max_length=Prior.defaults["max_length"], variables=len(pool.problem.columns)
-    )
+def draws(columns: int, decodes: int, seed: int) -> Iterator[np.ndarray]:
+    """So many skeletons from the prior at a time, over and over."""
+    config = SamplerConfig(max_length=Prior.defaults["max_length"], variables=columns)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.zeros((0, config.max_length), dtype=torch.int64)
     while True:
         while len(drawn) < decodes:
             drawn = torch.cat([drawn, sample_trees(2 * decodes, config, generator)[0]])
-        pool.offer(drawn[:decodes].numpy())
+        yield drawn[:decodes].numpy()
         drawn = drawn[decodes:]
-        yield
+
+
+class Blind(Search):
+    """A search whose decodes are draws from the prior."""
+
+    def __init__(self, *args, seed: int, **kwargs) -> None:
+        super().__init__(*args, seed=seed, **kwargs)
+        self._draws = draws(len(self.problem.columns), self.settings.decodes, seed)
+
+    def _embeddings(self, count: int) -> tuple[None, np.ndarray]:
+        return None, np.zeros(count, dtype=np.int64)
+
+    def _write(self, embedding: None, decodes: int) -> np.ndarray:
+        drawn = next(self._draws)
+        return np.pad(drawn, ((0, 0), (0, self.model.config.max_length - drawn.shape[1])))
 
 
 def measured(
@@ -138,24 +152,20 @@ def measured(
     """One line for each round; once solved, a search ends and stays solved."""
     seed = sum(law.name.encode()) + round(1e6 * noise)
     problem = Problem(law.X, law.noisy(noise, seed), [f"v{i}" for i in range(law.X.shape[1])])
-    if MODES[mode] is None:
-        pool = Pool(problem, threads=1, seed=seed)
-        step = blind(pool, settings.decodes, seed)
-    else:
-        shares = replace(settings, **MODES[mode])
-        search = Search(model, problem, shares, threads=1, seed=seed)
-        pool, step = search.pool, None
+    kind = Blind if mode in ("prior", "blind") else Search
+    search = kind(model, problem, replace(settings, **MODES[mode]), threads=1, seed=seed)
     lines: list[dict] = []
     begin = time.perf_counter()
     for index in range(rounds):
         if not (lines and lines[-1]["solved"] and noise == 0):
-            if step is not None:
-                next(step)
-            else:
-                search.run(math.inf, max_rounds=index + 1)
-            done, r2, length = solved(pool, law, noise)
+            search.run(math.inf, max_rounds=index + 1)
+            done, r2, length = solved(search.pool, law, noise)
             seconds = time.perf_counter() - begin
-        line = {"round": index + 1, "decodes": (index + 1) * settings.decodes, "new": pool.tried}
+        line = {
+            "round": index + 1,
+            "decodes": (index + 1) * settings.decodes,
+            "new": search.pool.tried,
+        }
         line |= {"solved": int(done), "r2": f"{r2:.12g}", "length": length}
         lines.append(line | {"seconds": f"{seconds:.3f}"})
     return lines
