@@ -130,7 +130,7 @@ def draw_pareto(
     panels = []
     for row, suite in zip(axes, suites, strict=True):
         shown = [t[t["suite"] == suite] for t in (table, published) if t is not None]
-        scale(row[0], *(pd.concat([t[c] for t in shown]) for c in ("r2_test", plane.cost)))
+        scale(row[0], *(_values(shown, column) for column in ("r2_test", plane.cost)))
         for ax, noise in zip(row, noises, strict=True):
             members = table[(table["suite"] == suite) & (table["noise"] == noise)]
             dress(ax, f"{suite}, noise {noise:g}", _failures(members))
@@ -148,6 +148,12 @@ def draw_pareto(
     for ax, marks, bars in panels:
         name_marks(ax, marks, bars)
     return figure
+
+
+def _values(tables: Sequence[pd.DataFrame], column: str) -> pd.Series:
+    """All that is drawn of a column: its values and the ends of their intervals."""
+    ends = (column, f"{column}_low", f"{column}_high")
+    return pd.concat([table[name] for table in tables for name in ends if name in table])
 
 
 def caption(axis: str, words: str, width: float) -> str:
