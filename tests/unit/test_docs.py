@@ -19,7 +19,9 @@ def test_the_example_of_the_symbolic_core_runs(capsys):
     assert "sin(" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/protocol.md", "docs/evidence.md", "docs/symbolic-core.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/protocol.md", "docs/evidence.md", "docs/symbolic-core.md"]
+)
 def test_links_and_pictures_are_there(page):
     path = DOCS.parent / page
     for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text()):
