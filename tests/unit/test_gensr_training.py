@@ -242,3 +242,24 @@ def test_mistakes_are_told_without_a_traceback(tmp_path):
     assert done.returncode == 2
     assert "abacus" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_training_needs_no_more_than_torch_numpy_safetensors_and_rich():
+    forbidden = ["numba", "pandas", "sklearn", "scipy", "sympy", "typer", "matplotlib"]
+    program = (
+        "import sys\n"
+        f"for name in {forbidden}: sys.modules[name] = None\n"
+        "import torch\n"
+        "from methods.gensr import train\n"
+        "from methods.gensr.config import ModelConfig, TaskConfig\n"
+        "from methods.gensr.objective import Objective\n"
+        "from methods.gensr.model import GenSR\n"
+        "config = ModelConfig(width=32, heads=2, hidden=48, encoders=1, decoders=1)\n"
+        "o = Objective(GenSR(config), TaskConfig(rows=16), torch.device('cpu'))\n"
+        "print(float(o.loss(o.data[0], 0, 0)[0].detach()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 0
