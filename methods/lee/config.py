@@ -85,7 +85,7 @@ class Refinement:
         hottest, scarce: where less than a share `scarce` of a round's decodes is new, the
             temperature rises by a twentieth, up to `hottest`.
         patience: rounds without a find worth keeping after which to stop; 0 never does.
-        mutants: mutations of finds that are tried beside each decode. Trying an expression takes
+        mutants: mutations of finds that are tried beside each decode; 0 for none. Trying one takes
             far less time than decoding one; but they are no part of the idea, and count as offered.
     """
 
@@ -103,7 +103,7 @@ class Refinement:
     hottest: float = 1.5
     scarce: float = 0.3
     patience: int = 0
-    mutants: float = 0.0
+    mutants: float = 8.0
 
     def __post_init__(self) -> None:
         if min(self.decodes, self.first, self.samples, self.bag, self.observations) < 1:
