@@ -155,7 +155,7 @@ def workers() -> list[int]:
     return found
 
 
-STEADY = ("--method", "linear", "--time-limit", "5", "--jobs", "1")
+STEADY = ("--method", "linear", "--time-limit", "5", "--jobs", "1", "--trials", "3")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -169,10 +169,10 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert "cells to go" in errors
     assert "Traceback" not in errors
     kept = records(tmp_path)
-    assert 1 <= len(kept) < 14
+    assert 1 <= len(kept) < 42
     arguments = ("--suite", "strogatz", "--data", "builtin", "--noise", "0")
     assert lee_bench("run", *STEADY, *arguments).returncode == 0
-    assert len(records(tmp_path)) == 14
+    assert len(records(tmp_path)) == 42
     assert all(record in records(tmp_path) for record in kept)
 
 

@@ -28,7 +28,7 @@ from methods.symbolic.search import Problem
 TINY = ModelConfig(
     width=32, heads=2, hidden=48, cell=16, encoders=2, decoders=2, z_width=16, max_length=20
 )
-SMALL = Refinement(decodes=96, first=48, samples=8, steps=2, observations=32)
+SMALL = Refinement(decodes=96, first=48, samples=8, steps=2, observations=32, mutants=0)
 MODES = {
     "one-shot": {"reencoded": 0.0, "stepped": 0.0},
     "reencode": {"stepped": 0.0},
@@ -317,7 +317,8 @@ def test_lee_answers_and_tells_what_it_did(weights):
     X = rng.uniform(1, 2, size=(200, 14))
     names = tuple(f"v{i}" for i in range(14))
     y = X[:, 2] * X[:, 12] + 0.3 * rng.normal(size=200)
-    outcome, _ = answered(Task(X, y, names), weights=weights, max_rounds=2, decodes=128, first=128)
+    few = {"max_rounds": 2, "decodes": 128, "first": 128, "mutants": 0.0}
+    outcome, _ = answered(Task(X, y, names), weights=weights, **few)
     told = outcome.details
     assert outcome.stop_reason == "round limit"
     assert (told["rounds"], told["candidates"]) == (2, 256)
