@@ -190,4 +190,4 @@ def test_kill_nine_loses_the_cells_in_flight_and_nothing_else(command, lee_bench
     assert not before & set(workers()), "a worker outlived its parent"
     arguments = ("--suite", "strogatz", "--data", "builtin", "--noise", "0")
     done = lee_bench("run", *STEADY, *arguments)
-    assert (done.returncode, len(records(tmp_path))) == (0, 14)
+    assert (done.returncode, len(records(tmp_path))) == (0, 42)
