@@ -8,14 +8,18 @@ fitting alone go; a trained model must find more with the same number of candida
 from __future__ import annotations
 
 import time
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from lee_bench.contract import Budget, Candidate, Method, Outcome, Task
+from lee_bench.contract import Budget, Task
+from methods.symbolic.method import PoolMethod
+
+if TYPE_CHECKING:
+    from methods.symbolic.search import Pool, Problem
 
 _FIRST_ROUND = 512  # proposals, doubled until `proposals` is reached
 
 
-class Prior(Method):
+class Prior(PoolMethod):
     """Rejection sampling from the training prior.
 
     Settings:
@@ -42,25 +46,24 @@ class Prior(Method):
         config = sampler.SamplerConfig(max_length=self.settings["max_length"], variables=1)
         sampler.sample_trees(64, config, torch.Generator())
 
-    def search(self, task: Task, budget: Budget, seed: int) -> None:
-        """Draw, fit and keep until solved or the time is up; then polish."""
+    def explore(
+        self, problem: Problem, budget: Budget, seed: int, deadline: float
+    ) -> tuple[Pool, str, dict[str, Any]]:
+        """Draw, fit and keep until solved or the time is up."""
         import torch
 
         from methods.symbolic import sampler
-        from methods.symbolic.search import Pool, Problem
+        from methods.symbolic.search import Pool
 
         begin = time.perf_counter()
-        end = begin + budget.seconds
-        polish_from = end - min(1.5, 0.2 * budget.seconds)
-        problem = Problem(task.X, task.y, task.features, seed=seed)
         pool = Pool(problem, threads=budget.threads, seed=seed)
         config = sampler.SamplerConfig(
             max_length=self.settings["max_length"], variables=max(1, len(problem.columns))
         )
         generator = torch.Generator().manual_seed(seed)
         rounds, longest, drawing = 0, 0.0, 0.0
-        self._stopped = "time limit"
-        while rounds == 0 or time.perf_counter() + longest < polish_from:
+        stopped = "time limit"
+        while rounds == 0 or time.perf_counter() + longest < deadline:
             start = time.perf_counter()
             proposals = min(self.settings["proposals"], _FIRST_ROUND << min(rounds, 20))
             tokens, _ = sampler.sample_trees(proposals, config, generator)
@@ -69,31 +72,10 @@ class Prior(Method):
             rounds += 1
             longest = max(longest, time.perf_counter() - start)
             if pool.solved():
-                self._stopped = "solved"
+                stopped = "solved"
                 break
             if rounds == self.settings["max_rounds"]:
-                self._stopped = "round limit"
+                stopped = "round limit"
                 break
-        searched = time.perf_counter() - begin
-        self._answers, self._chosen = pool.answers(end)
-        self._details = {
-            "rounds": rounds,
-            "candidates": pool.offered,
-            "distinct": pool.tried,
-            "candidates_per_second": round(pool.offered / searched),
-            "share_of_time_drawing": round(drawing / searched, 3),
-        }
-        if len(problem.columns) < len(task.features):
-            self._details["features"] = (
-                f"the {len(problem.columns)} most relevant of {len(task.features)}: "
-                + ", ".join(problem.names)
-            )
-
-    def answer(self) -> Outcome:
-        """Print the front."""
-        return Outcome(
-            tuple(Candidate(str(a.formula), a.loss, float(a.nodes)) for a in self._answers),
-            self._chosen,
-            stop_reason=self._stopped,
-            details=self._details,
-        )
+        share = drawing / (time.perf_counter() - begin)
+        return pool, stopped, {"rounds": rounds, "share_of_time_drawing": round(share, 3)}

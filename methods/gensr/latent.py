@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from methods.gensr import checkpoint
-from methods.gensr.method import WEIGHTS
-from methods.network import weights
+from methods.gensr.method import GenSR
 from methods.network.latent import Coder
 
 
@@ -17,7 +16,7 @@ def coder(name: str) -> Coder:
     Raises:
         SetupError: there are none, or they are damaged.
     """
-    model, _ = checkpoint.load(weights.find("gensr", "GenSR", WEIGHTS, name))
+    model, _ = checkpoint.load(GenSR.folder(name))
 
     @torch.inference_mode()
     def encode(X: Tensor, y: Tensor, variables: Tensor) -> Tensor:

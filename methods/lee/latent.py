@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.lee import checkpoint
-from methods.lee.method import weights_folder
+from methods.lee.method import Lee
 from methods.network.latent import Coder
 
 
@@ -17,7 +17,7 @@ def coder(name: str) -> Coder:
     Raises:
         SetupError: there are none, or they are damaged.
     """
-    model, _ = checkpoint.load(weights_folder(name))
+    model, _ = checkpoint.load(Lee.folder(name))
 
     @torch.inference_mode()
     def encode(X: Tensor, y: Tensor, variables: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from lee_bench.errors import ExpressionError, unknown
 from lee_bench.expression import Expression, Variable, is_variable_name, parse
 from lee_bench.latex import to_latex
 from methods.lee import checkpoint
-from methods.lee.method import weights_folder
+from methods.lee.method import Lee
 from methods.lee.model import LEE
 from methods.lee.refine import Round, Search
 from methods.symbolic import vocabulary as tok
@@ -127,7 +127,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         problem = Problem(X[:, columns], y, [names[j] for j in columns], weights=weights, seed=seed)
         with _threads(self.threads) as threads:
             _compile(threads)
-            network = _network(weights_folder(str(self.model)))
+            network = _network(Lee.folder(str(self.model)))
             self._search(problem, network, starts, threads, seed)
         self.selected_features_ = problem.names
         if len(problem.names) < len(names):

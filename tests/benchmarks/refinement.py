@@ -44,7 +44,7 @@ from lee_bench.tasks.protocol import SEEDS, split
 from lee_bench.tasks.sources import DataSource
 from methods.lee import checkpoint
 from methods.lee.config import Refinement
-from methods.lee.method import weights_folder
+from methods.lee.method import Lee
 from methods.lee.refine import Search
 from methods.prior import Prior
 from methods.symbolic import constants, programs
@@ -184,7 +184,7 @@ def run(args: argparse.Namespace, file: Path) -> None:
             for row in csv.DictReader(lines):
                 key = row["problem"], float(row["noise"]), row["mode"]
                 known[key] = known.get(key, 0) + 1
-    model, _ = checkpoint.load(weights_folder(args.weights))
+    model, _ = checkpoint.load(Lee.folder(args.weights))
     chosen = dict(text.split("=", 1) for text in args.set)
     changes = {name: json.loads(value) for name, value in chosen.items()}
     settings = Refinement(**{"decodes": args.decodes, "first": args.decodes} | changes)

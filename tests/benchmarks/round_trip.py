@@ -22,7 +22,7 @@ from lee_bench.tasks.sources import DataSource
 from methods.lee import checkpoint
 from methods.lee.config import TaskConfig
 from methods.lee.data import Data
-from methods.lee.method import weights_folder
+from methods.lee.method import Lee
 from methods.lee.model import LEE
 from methods.lee.validation import SEED
 from methods.network.candidates import fitted
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--functions", type=int, default=512)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model, facts = checkpoint.load(weights_folder(options.weights))
+    model, facts = checkpoint.load(Lee.folder(options.weights))
     print(f"{facts.get('examples')} functions seen in training")
     data = Data(TaskConfig(), model.config.max_length)
     results = {

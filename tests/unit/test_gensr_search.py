@@ -15,7 +15,7 @@ import torch
 from lee_bench.contract import Budget, Task
 from lee_bench.errors import MethodError, SetupError
 from lee_bench.expression import parse
-from methods.gensr import checkpoint, method
+from methods.gensr import checkpoint
 from methods.gensr.config import ModelConfig, SearchConfig
 from methods.gensr.method import GenSR as Adapter
 from methods.gensr.model import GenSR
@@ -184,7 +184,7 @@ def test_missing_weights_and_wrong_settings_are_told(weights, tmp_path, monkeypa
     assert "lee-bench train gensr" in caught.value.hint
     with pytest.raises(MethodError, match="share"):
         Adapter(reencoded=2)
-    monkeypatch.setattr(method, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(Adapter, "shipped", tmp_path)
     assert Adapter.unavailable() == "no trained weights are here"
     shutil.copytree(weights, tmp_path / "small")
     assert Adapter.unavailable() == ""
