@@ -25,11 +25,16 @@ class TaskConfig:
 
     Attributes:
         rows: functions drawn for a batch.
-        alone: share of them read from data alone.
-        truth: share read with the truth as candidate; the others are read with a mutation.
-        twice: share read both ways.
+        truth: share of them read with the truth as candidate.
+        alone: share read from data alone, before batch `own_from`; the others are read with a
+            mutation. From then on all are read from data alone.
+        twice: share read both ways, before `own_from`; from then on all those that are read with
+            the truth.
         own: readings of functions of earlier batches with the network's own decode, in units of
-            `rows`; from batch `own_from` on. Before it, decodes are too wild to learn from.
+            `rows`; from batch `own_from` on. Before it, decodes are too wild to learn from. After
+            it, mutations would teach a trust in candidates that decodes do not earn.
+        decodes, kept: expressions written for such a function, and how many of them are read,
+            drawn by rank of error.
         points: points drawn for a function, of which a bag holds some.
         queries: further points for the evaluation loss.
         bags: sizes of bags; one is drawn for each kind of reading in a batch.
@@ -39,11 +44,13 @@ class TaskConfig:
     """
 
     rows: int = 192
-    alone: float = 0.7
     truth: float = 0.1
+    alone: float = 0.7
     twice: float = 0.1
-    own: float = 0.5
+    own: float = 0.75
     own_from: int = 3000
+    decodes: int = 8
+    kept: int = 3
     points: int = 64
     queries: int = 12
     bags: tuple[int, ...] = (16, 24, 32, 48)
@@ -57,6 +64,8 @@ class TaskConfig:
             raise ValueError("functions read twice are among those read from data alone")
         if max(self.bags) > self.points:
             raise ValueError(f"{self.points} points are too few for a bag of {max(self.bags)}")
+        if not 1 <= self.kept <= self.decodes:
+            raise ValueError("kept must be at least 1, and at most decodes")
 
 
 SIZES = {

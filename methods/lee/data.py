@@ -53,16 +53,18 @@ class Data:
 
     def __getitem__(self, index: int) -> Batch:
         task = self.task
-        functions = self.functions[index]
-        alone = int(task.alone * task.rows)
-        first = alone - int(task.twice * task.rows)
-        truth = int(task.truth * task.rows)
-        rows = functions[first:]
-        wrong = mutants(rows, [task.seed, index])
-        # Rows are in no order, but those read twice come first; the truth is spread over all.
-        right = torch.linspace(0, len(wrong) - 1, truth).long()
-        wrong[right] = rows.tokens[right]
-        return Batch(functions, fitted(wrong, rows, seed=index), alone, first)
+        functions, truth = self.functions[index], int(task.truth * task.rows)
+        if index >= task.own_from:  # the network's own decodes take the place of mutations
+            alone, first = task.rows, task.rows - truth
+            tokens = functions.tokens[first:]
+        else:
+            alone = int(task.alone * task.rows)
+            first = alone - int(task.twice * task.rows)
+            tokens = mutants(functions[first:], [task.seed, index])
+            # Rows are in no order, but those read twice come first; the truth is spread over all.
+            right = torch.linspace(0, len(tokens) - 1, truth).long()
+            tokens[right] = functions.tokens[first:][right]
+        return Batch(functions, fitted(tokens, functions[first:], seed=index), alone, first)
 
 
 def mutants(functions: Functions, seed: int | list[int]) -> Tensor:

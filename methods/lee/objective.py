@@ -3,12 +3,14 @@
 Each function of a batch is read in one or two ways, from bags of points drawn anew each time:
 
 - from data alone (the first estimate);
-- with a candidate: the truth itself, a mutation of it, or what the network wrote when it read that
-  function one step earlier, constants fitted, as inference will feed it back.
+- with a candidate: the truth itself, a mutation of it, or one of the better expressions that the
+  network wrote when it read that function one step earlier, constants fitted, as inference will
+  feed it back.
 
 Asked of each reading are the true expression (cross-entropy over legal tokens), y without noise at
-points that were in no bag (Huber loss, in units of the bag's spread), and that two readings of one
-function lie close. Noise on z before decoding keeps its neighbourhood meaningful.
+points that were in no bag (Huber loss, in units of the bag's spread), and that readings of one
+function, with and without the truth or a mutation of it, lie close. Noise on z before decoding
+keeps its neighbourhood meaningful.
 """
 
 from __future__ import annotations
@@ -40,13 +42,11 @@ class Carried:
 
     Attributes:
         functions: rows of some batches.
-        candidates: a decode of each, constants fitted.
-        z: float32 (B, z_tokens, z_width), the encoder's answer before.
+        candidates: an expression written for each, constants fitted.
     """
 
     functions: Functions
     candidates: Candidates
-    z: Tensor
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,17 @@ def evaluation_error(module: LEE, reading: Reading) -> Tensor:
     return module.values(embedding, functions.X_query) - target
 
 
+def by_rank(error: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Places of some of each row's errors (B, K), drawn with chances of one over the rank.
+
+    Returns:
+        int64 (B, count), without repetition (Gumbel top-k).
+    """
+    rank = error.argsort(1).argsort(1)
+    chance = torch.rand(error.shape, generator=generator, device=error.device)
+    return ((-chance.log()).log() + rank.add(1).log()).topk(count, 1, largest=False).indices
+
+
 class Objective:
     """LEE as `methods.training` sees it.
 
@@ -136,13 +147,12 @@ class Objective:
             given = read(
                 module, batch.functions[batch.first :], self._bag(generator), batch.candidates
             )
-            readings = {"none": alone, "mutant": given}
-            pairs = [(alone.z[batch.first :], given.z[: batch.alone - batch.first])]
+            readings = {"none": alone, "given": given}
+            close = alone.z[batch.first :] - given.z[: batch.alone - batch.first]
             carried = self._carried.get(shard)
             if carried is not None:
                 bag = self._bag(generator)
                 readings["own"] = read(module, carried.functions, bag, carried.candidates)
-                pairs.append((carried.z, readings["own"].z))
             terms = self._ask(Reading.join(list(readings.values())), generator)
             cross, count = terms.pop("cross"), terms.pop("count")
             loss = cross.sum() / count.sum()
@@ -151,7 +161,7 @@ class Objective:
                 readings, cross.split(sizes), count.split(sizes), strict=True
             ):
                 terms[kind] = nats.sum() / tokens.sum()
-            terms["close"] = torch.cat([(a - b).square().mean((1, 2)) for a, b in pairs]).mean()
+            terms["close"] = close.square().mean()
             loss = loss + task.evaluation * terms["g_eval"] + task.closeness * terms["close"]
             if task.own > 0 and index >= task.own_from:
                 self._carried[shard] = self._carry(readings, carried, index, generator)
@@ -184,24 +194,34 @@ class Objective:
         """Decode some of this step's readings, to be read again in the next step.
 
         Half come from first estimates and half from readings that had a decode of their own, so
-        candidates of every round of refinement occur. Of the latter, half keep the better of the
-        old and the new decode, as a search does.
+        candidates of every round of refinement occur. Several expressions are written for each and
+        some of them read, by rank of error, as a search reads its finds: it knows which of them
+        fit, and a network that was shown any decode takes those for nearly true. Of functions that
+        are read once more, half keep the better of the old and the new candidate.
         """
-        draw = {"generator": generator, "device": self.device}
+        task, draw = self.task, {"generator": generator, "device": self.device}
         sources = [readings[kind] for kind in ("none", "own") if kind in readings]
-        share = math.ceil(self.task.own * self.task.rows / len(sources))
+        share = math.ceil(task.own * task.rows / task.kept / len(sources))
         orders = [torch.randperm(len(r.z), **draw)[:share] for r in sources]
         taken = Reading.join([r[order] for r, order in zip(sources, orders, strict=True)])
-        z = taken.z.detach()
-        tokens, _ = self.module.expression.sample(z, taken.functions.variables, generator=generator)
-        decodes = fitted(tokens, taken.functions, seed=index, threads=self.threads)
+        count, functions = len(taken.z), taken.functions
+        tokens, _ = self.module.expression.sample(
+            taken.z.detach(), functions.variables, each=task.decodes, generator=generator
+        )
+        rows = torch.arange(count, device=self.device)
+        many = functions[rows.repeat_interleave(task.decodes)]
+        decodes = fitted(tokens, many, seed=index, threads=self.threads)
+        error = decodes.error(many.y).view(count, task.decodes)
+        chosen = by_rank(error, task.kept, generator) + task.decodes * rows[:, None]
+        decodes, rows = decodes[chosen.flatten()], rows.repeat_interleave(task.kept)
+        functions = functions[rows]
         if carried is not None:
-            before, after = slice(None, len(orders[0])), slice(len(orders[0]), None)
-            old, new = carried.candidates[orders[1]], decodes[after]
-            y = taken.functions.y[after]
+            again = len(orders[0]) * task.kept
+            old, new = carried.candidates[orders[1].repeat_interleave(task.kept)], decodes[again:]
+            y = functions.y[again:]
             better = (old.error(y) < new.error(y)) & (torch.rand(len(y), **draw) < 0.5)
-            decodes = Candidates.join([decodes[before], old.where(better, new)])
-        return Carried(taken.functions, decodes, z)
+            decodes = Candidates.join([decodes[:again], old.where(better, new)])
+        return Carried(functions, decodes)
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Figures on frozen held-out samples; see `methods.lee.validation`."""

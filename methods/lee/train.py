@@ -42,6 +42,8 @@ def train(
 
     def build(where: torch.device, fitters: int) -> tuple[Objective, Mapping[str, Any]]:
         task = replace(_ON_GPU if where.type == "cuda" else TaskConfig(), seed=seed)
+        if start:
+            task = replace(task, own_from=0)
         model = checkpoint.load(start)[0].train() if start else LEE(SIZES[size])
         return Objective(model, task, where, fitters), asdict(task)
 

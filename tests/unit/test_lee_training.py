@@ -12,7 +12,7 @@ from lee_bench.errors import UsageError
 from methods.lee import checkpoint, train, validation
 from methods.lee.config import SIZES, ModelConfig, TaskConfig
 from methods.lee.model import LEE
-from methods.lee.objective import Objective, cross_entropy, read
+from methods.lee.objective import Objective, by_rank, cross_entropy, read
 from methods.network.candidates import Candidates, fitted
 from methods.network.functions import NumberedFunctions
 from methods.symbolic import vocabulary as tok
@@ -41,8 +41,8 @@ def test_numbered_functions_repeat_and_differ():
 
 
 def test_a_batch_gives_some_functions_the_truth_and_others_something_wrong():
-    task = TASK
-    batch = objective().data[3]
+    task = replace(TASK, own_from=4)
+    batch = objective(task).data[3]
     assert len(batch.functions) == task.rows
     assert batch.alone == 20
     assert batch.first == 12
@@ -52,6 +52,13 @@ def test_a_batch_gives_some_functions_the_truth_and_others_something_wrong():
     assert 4 <= right.sum() <= 12
     assert tok.is_valid(batch.candidates.tokens.numpy()).all()
     assert batch.candidates.prediction.shape == rest.y.shape
+
+
+def test_with_own_decodes_there_are_no_mutations():
+    batch = objective().data[3]
+    assert batch.alone == len(batch.functions) == TASK.rows
+    assert torch.equal(batch.candidates.tokens, batch.functions.tokens[batch.first :])
+    assert len(batch.candidates.tokens) == int(TASK.truth * TASK.rows)
 
 
 def test_the_truth_with_fitted_constants_fits():
@@ -67,7 +74,7 @@ def test_a_loss_is_finite_repeats_and_reaches_every_weight():
         loss, terms = first.loss(batch, step, 0)
         again, _ = second.loss(batch, step, 0)
     assert torch.equal(loss, again)
-    assert set(terms) == {"g_eval", "none", "mutant", "own", "close"}
+    assert set(terms) == {"g_eval", "none", "given", "own", "close"}
     assert all(value.isfinite() for value in terms.values())
     loss.backward()
     for name, parameter in first.module.named_parameters():
@@ -81,8 +88,8 @@ def test_own_decodes_are_read_with_the_functions_they_came_from():
     batch = subject.data[0]
     subject.loss(batch, 0, shard=0)
     carried = subject._carried[0]
-    functions, candidates, z = carried.functions, carried.candidates, carried.z
-    assert len(functions) == len(candidates.tokens) == len(z) == 20
+    functions, candidates = carried.functions, carried.candidates
+    assert len(functions) == len(candidates.tokens) == 3 * 7
     known = {tuple(row) for row in batch.functions.tokens.tolist()}
     assert all(tuple(row) in known for row in functions.tokens.tolist())
     assert tok.is_valid(candidates.tokens.numpy()).all()
@@ -91,8 +98,17 @@ def test_own_decodes_are_read_with_the_functions_they_came_from():
     same = torch.isclose(again.prediction, candidates.prediction, rtol=1e-2, equal_nan=True)
     assert same.all(1).float().mean() > 0.8
     subject.loss(subject.data[1], 1, shard=0)
-    assert len(subject._carried[0].functions) == 20
+    assert len(subject._carried[0].functions) == 2 * 3 * 4
     assert 1 not in subject._carried  # each shard keeps its own
+
+
+def test_draws_by_rank_prefer_small_errors_and_repeat_none():
+    error = torch.tensor([[3.0, torch.inf, 1.0, 2.0]]).repeat(4000, 1)
+    chosen = by_rank(error, 2, torch.Generator().manual_seed(0))
+    assert (chosen[:, 0] != chosen[:, 1]).all()
+    share = chosen[:, 0].bincount() / 4000  # the first of two: one over the rank
+    wanted = torch.tensor([1 / 3, 1 / 4, 1, 1 / 2])
+    assert torch.allclose(share, wanted / wanted.sum(), atol=0.03)
 
 
 def test_own_decodes_come_from_the_batch_they_are_told_to():
@@ -135,7 +151,7 @@ def test_validation_figures_are_frozen(monkeypatch):
     monkeypatch.setattr(validation, "SAMPLES", 4)
     subject = objective()
     figures = subject.validate(subject.module)
-    wanted = {"none", "truth", "mutant", "own", "none accuracy", "g_eval", "recovered"}
+    wanted = {"none", "truth", "mutant", "own", "best", "none accuracy", "g_eval", "recovered"}
     assert wanted <= set(figures)
     other = Objective(subject.module, replace(TASK, seed=1), CPU)
     assert other.validate(subject.module) == figures  # whatever the seed of training
