@@ -30,7 +30,7 @@ from methods.network.decoder import cross_entropy
 from methods.network.functions import NumberedFunctions, move
 from methods.symbolic.sampler import Batch as Functions
 from methods.symbolic.sampler import SamplerConfig
-from methods.training import fast_dtype
+from methods.training import computing, fast_dtype
 
 
 def truth(functions: Functions) -> Candidates:
@@ -66,7 +66,7 @@ class Objective:
 
     def computing(self):
         """Context in which products are computed in the device's fast precision."""
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        return computing(self.device, self.dtype)
 
     def loss(self, batch: Functions, index: int, shard: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and its terms: cross-entropy a token by branch, KL a function, its weight."""

@@ -24,13 +24,12 @@ from torch import Tensor
 from methods.gensr.config import SearchConfig
 from methods.gensr.evolution import Evolution
 from methods.gensr.model import Gaussian, GenSR
+from methods.network.observations import Observations
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
 from methods.symbolic.archive import rank
 from methods.symbolic.search import Pool, Problem
-from methods.training import fast_dtype
-
-_SMALLEST_BAG = 16  # the network never saw fewer points, unless there are no more
+from methods.training import computing, fast_dtype
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,9 @@ class Search:
         self._dtype = fast_dtype(self._device)
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator(self._device).manual_seed(seed)
-        rows, columns = problem.X.shape
-        self._X = torch.zeros((rows, tok.MAX_VARIABLES), device=self._device)
-        self._X[:, :columns] = torch.from_numpy(problem.X)
-        self._y = torch.from_numpy(problem.y).to(self._X)
-        self._variables = max(1, len(problem.columns))
-        self._tokens = model.config.z_tokens + self._variables  # of z, that are there
+        self._observations = Observations(problem, self.settings.bag, self._device)
+        # Tokens of z that are there.
+        self._tokens = model.config.z_tokens + self._observations.variables
 
     def run(
         self,
@@ -179,23 +175,14 @@ class Search:
 
     def _read(self, count: int) -> Gaussian:
         """p(z | X) of fresh bags; all but the first have noise on y, of different sizes."""
-        rows = len(self._y)
-        size = min(self.settings.bag, rows, max(_SMALLEST_BAG, 3 * rows // 4))
-        # Without repetition, by weight (Efraimidis & Spirakis 2006).
-        key = np.log(self.problem.weights) + self._rng.gumbel(size=(count, rows))
-        bags = torch.from_numpy(np.argpartition(-key, size - 1, axis=1)[:, :size])
-        bags = bags.to(self._device)
-        level = (
-            self.settings.noise
-            * self._rng.uniform(size=(count, 1))
-            * (np.arange(count) > 0)[:, None]
-        )
-        noise = level * self._rng.standard_normal((count, size))
-        y = self._y[bags]
-        y = y + torch.from_numpy(noise).to(y) * self._y.square().mean().sqrt()
-        variables = torch.full((count,), self._variables, device=self._device)
-        with torch.inference_mode(), self._computing():
-            return self.model.read(self._X[bags], y, variables)
+        seen, level = self._observations, self.settings.noise
+        bags = seen.bags(count, self._rng)
+        deviation = level * self._rng.uniform(size=(count, 1)) * (np.arange(count) > 0)[:, None]
+        noise = deviation * self._rng.standard_normal(bags.shape)
+        y = seen.y[bags]
+        y = y + torch.from_numpy(noise).to(y) * seen.y.square().mean().sqrt()
+        with torch.inference_mode(), computing(self._device, self._dtype):
+            return self.model.read(seen.X[bags], y, seen.numbers(count))
 
     def _flat(self, z: Tensor) -> np.ndarray:
         """The tokens that are there, as vectors: (B, tokens, width) -> float64 (B, n)."""
@@ -207,16 +194,12 @@ class Search:
         shape = len(population), config.z_tokens + tok.MAX_VARIABLES, config.z_width
         z = torch.zeros(shape, device=self._device)
         z[:, : self._tokens] = torch.from_numpy(population).to(z).unflatten(1, (self._tokens, -1))
-        variables = torch.full((len(z) * s.samples,), self._variables, device=self._device)
-        with torch.inference_mode(), self._computing():
+        with torch.inference_mode(), computing(self._device, self._dtype):
             tokens, _ = self.model.expression.sample(
-                self.model.fuse(z[:, None]).repeat_interleave(s.samples, 0),
-                variables,
+                self.model.fuse(z[:, None]),
+                self._observations.numbers(len(z)),
+                each=s.samples,
                 temperature=s.temperature,
                 generator=self._generator,
             )
         return tokens.cpu().numpy()
-
-    def _computing(self):
-        """Context in which products are computed in the device's fast precision."""
-        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)

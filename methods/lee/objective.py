@@ -33,7 +33,7 @@ from methods.network import decoder, features
 from methods.network.blocks import hidden
 from methods.network.candidates import Candidates, fitted
 from methods.symbolic.sampler import Batch as Functions
-from methods.training import fast_dtype
+from methods.training import computing, fast_dtype
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Objective:
 
     def computing(self):
         """Context in which products are computed in the device's fast precision."""
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+        return computing(self.device, self.dtype)
 
     def loss(self, batch: Batch, index: int, shard: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and its terms: cross-entropy by kind of reading, g_eval, closeness."""

@@ -35,16 +35,16 @@ from methods.lee.model import LEE, Embedding
 from methods.lee.mutations import mutate
 from methods.network import features
 from methods.network.candidates import Candidates
+from methods.network.observations import Observations
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
 from methods.symbolic.archive import rank
 from methods.symbolic.search import Pool, Problem
-from methods.training import fast_dtype
+from methods.training import computing, fast_dtype
 
+_MARGIN = 1.25  # a round takes longer, a decode, than the last: it reads more, steps more
 SOURCES = ("data", "candidate", "data, stepped", "candidate, stepped", "mutant")
-
-_SMALLEST_BAG = 16  # the network never saw fewer points, unless there are no more
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ class Round:
 class Search:
     """Refinement of the estimate for one problem.
 
-    Results depend on the seed and the number of rounds, not on the clock.
+    Results depend on the seed and the number of rounds; on the clock only where a last round is cut
+    to the time that is left.
 
     Args:
         model: in eval mode; decodes on its own device, in the precision that is fast there.
@@ -115,10 +116,7 @@ class Search:
         self._dtype = fast_dtype(self._device)
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator(self._device).manual_seed(seed)
-        rows, columns = problem.X.shape
-        self._X = torch.zeros((rows, tok.MAX_VARIABLES), device=self._device)
-        self._X[:, :columns] = torch.from_numpy(problem.X)
-        self._y = torch.from_numpy(problem.y).to(self._X)
+        self._observations = Observations(problem, self.settings.bag, self._device)
         if len(start):
             self.pool.offer(tok.stack(start))
 
@@ -132,8 +130,8 @@ class Search:
         """Search round by round; may be called again to go on.
 
         Args:
-            deadline: value of `time.perf_counter()` by which to end. A round is begun if there is
-                time for it, judged by the last one; the first always is.
+            deadline: value of `time.perf_counter()` by which to end. A round is cut to the time
+                that is left, judged by the last one; the first is whole.
             max_rounds: rounds, in all, after which to stop; 0 for none.
             watch: called after each round.
 
@@ -150,8 +148,9 @@ class Search:
             decodes = min(s.decodes, s.first << min(rounds, 20))
             if rounds:
                 last = self.history[-1]
-                expected = 1.1 * last.seconds * decodes / last.decodes
-                if time.perf_counter() + expected > deadline:
+                each = _MARGIN * last.seconds / last.decodes
+                decodes = int(min(decodes, (deadline - time.perf_counter()) / each))
+                if decodes < s.samples:
                     return "time limit"
             self.history.append(self._round(decodes))
             if watch is not None:
@@ -198,7 +197,7 @@ class Search:
         s = self.settings
         cores, constants = self._finds() if s.reencoded else ((), ())
         given = round(s.reencoded * count) if len(cores) else 0
-        with torch.no_grad(), self._computing():
+        with torch.no_grad(), computing(self._device, self._dtype):
             parts = []
             if given < count:
                 parts.append(self._embed(count - given))
@@ -214,24 +213,13 @@ class Search:
         source[stepped] += 2
         return embedding, source
 
-    def _computing(self):
-        """Context in which products are computed in the device's fast precision."""
-        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
-
-    def _bags(self, count: int) -> Tensor:
-        """Rows of the problem (count, size), without repetition, by weight (Efraimidis 2006)."""
-        rows = len(self._y)
-        size = min(self.settings.bag, rows, max(_SMALLEST_BAG, 3 * rows // 4))
-        key = np.log(self.problem.weights) + self._rng.gumbel(size=(count, rows))
-        return torch.from_numpy(np.argpartition(-key, size - 1, axis=1)[:, :size])
-
     def _embed(self, count: int, candidates: Candidates | None = None) -> Embedding:
         """Read fresh bags, each beside one of `count` candidates given at all rows, or alone."""
-        bags = self._bags(count).to(self._device)
+        seen = self._observations
+        bags = seen.bags(count, self._rng)
         if candidates is not None:
             candidates = replace(candidates, prediction=candidates.prediction.gather(1, bags))
-        variables = torch.full((count,), max(1, len(self.problem.columns)), device=self._device)
-        return self.model.embed(self._X[bags], self._y[bags], variables, candidates)
+        return self.model.embed(seen.X[bags], seen.y[bags], seen.numbers(count), candidates)
 
     def _finds(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """Cores in the archive that can be read, shortest description first, inner constants."""
@@ -275,15 +263,15 @@ class Search:
 
     def _step(self, embedding: Embedding) -> Tensor:
         """z after gradient steps towards what is observed, float32 (B, z_tokens, z_width)."""
-        s, B, rows = self.settings, len(embedding.z), len(self._y)
-        seen = torch.from_numpy(self._rng.permutation(rows)[: s.observations]).to(self._device)
-        X = self._X[seen].expand(B, -1, -1)
-        target = features.placed(self._y[seen].expand(B, -1), embedding.scales.y)
+        s, B, seen = self.settings, len(embedding.z), self._observations
+        some = torch.from_numpy(self._rng.permutation(len(seen.y))[: s.observations])
+        X = seen.X[some].expand(B, -1, -1)
+        target = features.placed(seen.y[some].expand(B, -1), embedding.scales.y)
         start = embedding.z.float()
         z = start.clone().requires_grad_()
         adam = torch.optim.Adam([z], lr=s.step_size)
         for _ in range(s.steps):
-            with self._computing():
+            with computing(self._device, self._dtype):
                 values = self.model.values(replace(embedding, z=z), X)
             error = functional.smooth_l1_loss(values, target, reduction="none").mean(1)
             loss = error.sum() + s.pull * (z - start).square().mean((1, 2)).sum()
@@ -293,7 +281,7 @@ class Search:
 
     def _write(self, embedding: Embedding, decodes: int) -> np.ndarray:
         """Expressions sampled from each z in turn, int64 (decodes, max_length)."""
-        with torch.inference_mode(), self._computing():
+        with torch.inference_mode(), computing(self._device, self._dtype):
             tokens, _ = self.model.expression.sample(
                 embedding.z,
                 embedding.variables,

@@ -1,6 +1,6 @@
 """The training loop that LEE and GenSR share."""
 
-from methods.training.devices import fast_dtype, matmul_rate, pick_device
+from methods.training.devices import computing, fast_dtype, matmul_rate, pick_device
 from methods.training.feed import Data, Feed
 from methods.training.loop import Objective, Progress, Settings, Trainer
 from methods.training.muon import Muon
@@ -14,6 +14,7 @@ __all__ = [
     "Progress",
     "Settings",
     "Trainer",
+    "computing",
     "fast_dtype",
     "matmul_rate",
     "pick_device",

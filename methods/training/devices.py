@@ -38,6 +38,11 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has else torch.float32
 
 
+def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Context in which matrix products are computed in a precision."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def matmul_rate(device: torch.device, dtype: torch.dtype, threads: int) -> float:
     """This device's own best rate in matrix products, FLOP/s, sought for a second.
 

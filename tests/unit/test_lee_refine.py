@@ -21,6 +21,7 @@ from methods.lee.method import Lee
 from methods.lee.model import LEE
 from methods.lee.refine import SOURCES, Search, best_affine
 from methods.network import features
+from methods.network.observations import Observations
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
 from methods.symbolic.search import Problem
@@ -186,7 +187,9 @@ def test_many_finds_are_read_not_the_best_alone(model, monkeypatch):
 def test_rows_of_greater_weight_are_seen_more(model):
     weights = np.ones(200)
     weights[:20] = 1e6
-    bags = Search(model, problem(weights=weights), SMALL)._bags(50)
+    bags = Observations(problem(weights=weights), SMALL.bag, torch.device("cpu")).bags(
+        50, np.random.default_rng(0)
+    )
     assert all({*range(20)} <= set(bag.tolist()) for bag in bags)
 
 
@@ -202,7 +205,8 @@ def test_gradient_steps_bring_the_values_nearer(model):
     assert (size[:, present:] == 0).all()
 
     def error(embedding):
-        X, y = search._X.expand(4, -1, -1), search._y.expand(4, -1)
+        seen = search._observations
+        X, y = seen.X.expand(4, -1, -1), seen.y.expand(4, -1)
         with torch.no_grad():
             values = model.values(embedding, X)
         return (values - features.placed(y, embedding.scales.y)).square().mean(1)
