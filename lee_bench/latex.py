@@ -13,7 +13,7 @@ from lee_bench.expression import Constant, Expression, Node, Number, Operator, V
 _SUM, _PRODUCT, _SIGNED, _FRACTION, _POWER, _ATOM = range(6)  # what binds tighter comes later
 _Part = tuple[str, int]
 
-_GREEK = {
+GREEK = {
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa",
     "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi",
     "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi",
@@ -34,13 +34,24 @@ _FUNCTIONS = {
 }  # the others are called in LaTeX what they are called here
 
 
+def split_name(name: str) -> tuple[str, str] | None:
+    """Letters and index ('' if there is none) of a name that reads as a symbol; else None."""
+    match = _NAME.fullmatch(name)
+    return match and (match[1] or match[3], match[2] or match[4] or "")
+
+
+def escape(text: str) -> str:
+    """Text that TeX prints as it is."""
+    return "".join(_SPECIAL.get(c, c) for c in text)
+
+
 def name_to_latex(name: str) -> str:
     """A column's name: ``theta1`` as a symbol with an index, ``speed (m/s)`` as text."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return r"\text{" + "".join(_SPECIAL.get(c, c) for c in name) + "}"
-    head, index = match[1] or match[3], match[2] or match[4] or ""
-    if head in _GREEK:
+    parts = split_name(name)
+    if parts is None:
+        return rf"\text{{{escape(name)}}}"
+    head, index = parts
+    if head in GREEK:
         head = f"\\{head}"
     elif len(head) > 1:
         head = rf"\mathrm{{{head}}}"

@@ -16,7 +16,7 @@ LAYERS = [  # from the ground up; a room may import its own and lower ones
     {"lee_bench", "lee_bench.errors", "lee_bench.files"},
     {"lee_bench.contract"},
     {"lee_bench.expression"},
-    {"lee_bench.algebra", "lee_bench.latex"},
+    {"lee_bench.algebra", "lee_bench.latex", "lee_bench.mathml"},
     {"lee_bench.equivalence"},
     {"lee_bench.tasks"},
     {"lee_bench.runs"},
