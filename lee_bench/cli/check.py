@@ -66,9 +66,7 @@ def check(
 
 def baseline(
     results: ResultsArgument,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="File to write or renew.", metavar="FILE")
-    ],
+    output: Annotated[Path, options.output("File to write or renew.")],
     exact: Annotated[
         list[str] | None,
         typer.Option(

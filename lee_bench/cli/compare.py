@@ -28,14 +28,7 @@ def compare(
             help="Only comparisons with this method; may be repeated.", show_default=False
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for the files. \\[default: RESULTS/figures]",
-            metavar="DIR",
-            show_default=False,
-        ),
-    ] = None,
+    output: options.Figures = None,
     data: options.Data = options.DataMode.AUTO,
     pmlb_cache: options.PmlbCache = None,
     jobs: Jobs = None,
@@ -111,8 +104,8 @@ def _table(table: pd.DataFrame) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from lee_bench.cli.graded import number, p_text
     from lee_bench.evidence.metrics import METRICS
+    from lee_bench.evidence.words import number, p_text
 
     view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     view.add_column("method against another", overflow="fold")

@@ -6,18 +6,13 @@ import io
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from lee_bench.cli import options
 from lee_bench.cli.grade import Jobs, ResultsArgument
 
 
 def export(
     results: ResultsArgument,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="File to write: .csv or .parquet.", metavar="FILE"),
-    ],
+    output: Annotated[Path, options.output("File to write: .csv or .parquet.")],
     data: options.Data = options.DataMode.AUTO,
     pmlb_cache: options.PmlbCache = None,
     jobs: Jobs = None,

@@ -250,7 +250,7 @@ def _watching(seconds: float) -> Iterator[Callable[[Any, str], bool]]:
     from rich.table import Column
 
     from lee_bench.cli import console
-    from lee_bench.cli.graded import r2_text
+    from lee_bench.evidence.words import r2_text
 
     asked, best, begin = False, "", 0.0
     bar = Progress(

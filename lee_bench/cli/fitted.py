@@ -15,8 +15,8 @@ from rich.table import Table
 
 from lee_bench import __version__
 from lee_bench.cli.columns import Data
-from lee_bench.cli.graded import r2_text
 from lee_bench.evidence import plots_fit
+from lee_bench.evidence.words import r2_text
 from lee_bench.files import write_atomically
 from lee_bench.latex import name_to_latex
 

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lee_bench.evidence.words import number, r2_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -87,23 +89,32 @@ def grade(
     return cells
 
 
-def frame(
+def load(
     results: Path, data: str, pmlb_cache: Path | None, jobs: int | None = None
-) -> tuple[Store, pd.DataFrame]:
-    """The graded cells of a results folder (`aggregate.cells`), and what is odd about them, said.
+) -> tuple[Store, list[Cell]]:
+    """All cells of a results folder, graded.
 
     Raises:
         UsageError: there is no such folder.
         SetupError: there is no readable record in it.
     """
-    from lee_bench.cli import console
-    from lee_bench.evidence import aggregate
     from lee_bench.tasks.sources import DataSource
 
     store = open_store(results)
     cells = grade(store, DataSource(data, pmlb_cache), jobs)
     if not cells:
         raise nothing_there(store)
+    return store, cells
+
+
+def frame(
+    results: Path, data: str, pmlb_cache: Path | None, jobs: int | None = None
+) -> tuple[Store, pd.DataFrame]:
+    """The cells of `load` as `aggregate.cells`, and what is odd about them, said."""
+    from lee_bench.cli import console
+    from lee_bench.evidence import aggregate
+
+    store, cells = load(results, data, pmlb_cache, jobs)
     table = aggregate.cells(cells)
     for sentence in aggregate.mixed_conditions(table):
         console.warn(f"{sentence} Compare with care.")
@@ -143,27 +154,6 @@ def some_grade(cells: pd.DataFrame) -> None:
             "There is nothing to conclude from: no cell has a grade.",
             "`lee-bench show TASK` says why cells failed; `lee-bench methods` what can run here.",
         )
-
-
-def r2_text(value: float) -> str:
-    """Four decimals, cut rather than rounded, so that only an exact fit reads 1."""
-    if math.isnan(value):
-        return "-"
-    if value > 1 - 1e-10:
-        return "1"
-    if value < 0:
-        return f"{value:.2f}" if value > -100 else "< -99"
-    return f"{math.floor(value * 1e4) / 1e4:.4f}"
-
-
-def number(value: float, pattern: str, unit: str = "") -> str:
-    """A number in a table; '-' where there is none."""
-    return "-" if math.isnan(value) else format(value, pattern) + unit
-
-
-def p_text(p: float) -> str:
-    """A p-value to two digits, none below 0.001."""
-    return "< .001" if p < 0.001 else number(p, ".2g")
 
 
 def summary_table(table: pd.DataFrame) -> Table:

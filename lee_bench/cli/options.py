@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 _FILES = "Data and results"
 
@@ -41,5 +42,15 @@ Results = Annotated[
         metavar="DIR",
         rich_help_panel=_FILES,
     ),
+]
+
+
+def output(text: str, metavar: str = "FILE") -> OptionInfo:
+    """The option that says where to write; the same two names everywhere."""
+    return typer.Option("--output", "-o", help=text, metavar=metavar, show_default=False)
+
+
+Figures = Annotated[
+    Path | None, output("Folder for the files. \\[default: RESULTS/figures]", "DIR")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -39,14 +39,7 @@ def pareto(
             help="Lay published results over ours: SRBench 2021, TPSR, SNIP.", show_default=False
         ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for the files. \\[default: RESULTS/figures]",
-            metavar="DIR",
-            show_default=False,
-        ),
-    ] = None,
+    output: options.Figures = None,
     data: options.Data = options.DataMode.AUTO,
     pmlb_cache: options.PmlbCache = None,
     jobs: Jobs = None,
@@ -167,7 +160,7 @@ def _candidates_table(table: pd.DataFrame) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from lee_bench.cli.graded import r2_text
+    from lee_bench.evidence.words import r2_text
 
     view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("noise", "method", "seed", "R²", "size"):

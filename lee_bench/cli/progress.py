@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lee_bench.cli import console
-from lee_bench.cli.graded import r2_text
+from lee_bench.evidence.words import r2_text
 from lee_bench.runs.record import RunKey, RunRecord, Status
 
 

@@ -108,7 +108,8 @@ def _print_list(cells: list[Cell]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from lee_bench.cli import console, graded
+    from lee_bench.cli import console
+    from lee_bench.evidence.words import r2_text
 
     table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
     for name in ("suite", "method", "noise", "seed", "limit", "status", "R²", "size"):
@@ -126,7 +127,7 @@ def _print_list(cells: list[Cell]) -> None:
             str(key.seed),
             f"{key.seconds:g} s",
             f"[{style}]{record.status.value}[/]",
-            graded.r2_text(r2),
+            r2_text(r2),
             str(grade.complexity) if grade else "-",
             escape(record.formula or record.reason),
         )

@@ -144,7 +144,7 @@ def as_json(groups: Sequence[Group]) -> str:
 
 def _numbers(line: Line) -> list[str]:
     """Score, before, now, change and p, as text."""
-    from lee_bench.cli.graded import number, p_text
+    from lee_bench.evidence.words import number, p_text
 
     if line.score == "front":
         on = ["yes" if x else "no" for x in (line.before, line.now)]
