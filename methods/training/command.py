@@ -8,54 +8,77 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lee_bench.errors import LeeBenchError, UsageError, unknown
 from methods.training.devices import pick_device
 from methods.training.loop import Objective, Progress, Settings, Trainer
 from methods.training.show import show_progress
 
-Build = Callable[[torch.device, int], tuple[Objective, Mapping[str, Any]]]
-"""Makes an objective for a device, given cores for its own use, and says what the task is."""
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method's network is made, and what it is asked.
+
+    Attributes:
+        method: its name.
+        sizes: configurations of its network.
+        task: what it is asked on a processor, where a step takes one batch a core; a dataclass with
+            a `seed`.
+        on_gpu: what differs on a GPU, which takes a batch that keeps it busy.
+        started: what differs where training begins from a saved model.
+        make: a fresh network of a configuration. load: a saved one, and what is known of it.
+        objective: of a network, a task, a device, and cores for its own use.
+    """
+
+    method: str
+    sizes: Mapping[str, Any]
+    task: Any
+    on_gpu: Mapping[str, Any]
+    started: Mapping[str, Any]
+    make: Callable[[Any], nn.Module]
+    load: Callable[[Path], tuple[nn.Module, Mapping[str, Any]]]
+    objective: Callable[[Any, Any, torch.device, int], Objective]
 
 
 def train(
-    method: str,
+    recipe: Recipe,
     size: str,
-    sizes: Mapping[str, Any],
     minutes: float,
-    build: Build,
     *,
     device: str = "auto",
     folder: Path | None = None,
     resume: bool = False,
+    start: Path | None = None,
     seed: int = 0,
     threads: int | None = None,
 ) -> Progress:
     """Train for some minutes, showing progress; a checkpoint is left at the end.
 
     Args:
-        method: its name; size: a name in `sizes`.
-        build: called once the device is known and torch's seed is set.
+        recipe: of the method.
+        size: a name in its sizes.
         device: `auto`, `cpu` or `cuda`.
         folder: for checkpoints and the model; results/training/<method>-<size> by default.
         resume: go on from the folder's newest checkpoint.
-        seed: of the weights.
+        start: a saved model to begin from, with a fresh optimiser, where nothing is resumed.
+        seed: of weights, data and noise.
         threads: processor cores to use; all by default.
 
     Raises:
         UsageError: no such size or device; checkpoints are there but `resume` is not set.
         SetupError: no checkpoint can be read.
     """
-    if size not in sizes:
-        raise unknown("size", size, sizes)
+    if size not in recipe.sizes:
+        raise unknown("size", size, recipe.sizes)
     where = pick_device(device)
     on_cpu = where.type == "cpu"
-    folder = folder or Path("results/training") / f"{method}-{size}"
+    folder = folder or Path("results/training") / f"{recipe.method}-{size}"
     threads = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")
@@ -65,11 +88,14 @@ def train(
         settings = Settings(workers=max(1, threads - 2), warmup=500)
     torch.manual_seed(seed)
     with show_progress() as show, _subnormals_as_zero():
-        objective, task = build(where, 1 if on_cpu else 4)
+        differs = {**({} if on_cpu else recipe.on_gpu), **(recipe.started if start else {})}
+        task = replace(recipe.task, seed=seed, **differs)
+        network = recipe.load(start)[0].train() if start else recipe.make(recipe.sizes[size])
+        objective = recipe.objective(network, task, where, 1 if on_cpu else 4)
         facts = {
             "size": size,
             "parameters": sum(p.numel() for p in objective.module.parameters()),
-            "task": dict(task),
+            "task": asdict(task),
             "settings": asdict(settings),
             "device": platform.machine() if on_cpu else torch.cuda.get_device_name(),
             "threads": threads,
@@ -96,15 +122,10 @@ def _subnormals_as_zero() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def main(
-    module: str,
-    train: Callable[..., Progress],
-    sizes: Mapping[str, Any],
-    arguments: list[str] | None = None,
-) -> int:
+def main(recipe: Recipe, arguments: list[str] | None = None) -> int:
     """Command line of a method's `train` module; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {module}")
-    parser.add_argument("--size", default="small", choices=sizes)
+    parser = argparse.ArgumentParser(prog=f"python -m methods.{recipe.method}.train")
+    parser.add_argument("--size", default="small", choices=recipe.sizes)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--folder", type=Path)
@@ -114,7 +135,7 @@ def main(
     parser.add_argument("--threads", type=int)
     options: dict[str, Any] = vars(parser.parse_args(arguments))
     try:
-        train(options.pop("size"), options.pop("minutes"), **options)
+        train(recipe, **options)
     except LeeBenchError as error:
         print(f"error: {error}\n{error.hint}", file=sys.stderr)
         return 2

@@ -1,18 +1,18 @@
 """GenSR's network, what it is asked in training, and its training command, at a tiny size."""
 
-import subprocess
-import sys
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from lee_bench.errors import SetupError, UsageError
-from methods.gensr import checkpoint, collapse, train, validation
+from methods.gensr import checkpoint, collapse, validation
 from methods.gensr.config import SIZES, ModelConfig, SearchConfig, TaskConfig
 from methods.gensr.model import Gaussian, GenSR
 from methods.gensr.objective import Objective, read_both, truth
+from methods.gensr.train import RECIPE
 from methods.gensr.validation import Divergence
 from methods.network import held_out
 from methods.network.decoder import cross_entropy
@@ -20,6 +20,7 @@ from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import with_affine
 from methods.symbolic.sampler import SamplerConfig
+from methods.training import command
 
 CPU = torch.device("cpu")
 TINY = ModelConfig(width=32, heads=2, hidden=48, cell=16, encoders=1, decoders=1, z_width=16)
@@ -212,13 +213,13 @@ def test_training_goes_on_where_it_stopped_and_the_model_loads(tmp_path, monkeyp
     monkeypatch.setitem(SIZES, "tiny", TINY)
     monkeypatch.setattr(held_out, "FUNCTIONS", 64)
     monkeypatch.setattr(validation, "SAMPLES", 2)
-    monkeypatch.setattr(train, "TaskConfig", lambda: TASK)
-    first = train.train("tiny", 0.02, device="cpu", folder=tmp_path, threads=1)
+    run = partial(command.train, replace(RECIPE, task=TASK), "tiny", 0.02, threads=1)
+    first = run(device="cpu", folder=tmp_path)
     assert first.step > 0
     assert first.examples == first.batches * TASK.rows  # counted as LEE's
     with pytest.raises(UsageError, match="already holds"):
-        train.train("tiny", 0.02, device="cpu", folder=tmp_path)
-    second = train.train("tiny", 0.02, device="cpu", folder=tmp_path, resume=True, threads=1)
+        run(device="cpu", folder=tmp_path)
+    second = run(device="cpu", folder=tmp_path, resume=True)
     assert second.step > first.step
     model, facts = checkpoint.load(tmp_path / "model")
     assert model.config == TINY
@@ -230,36 +231,3 @@ def test_training_goes_on_where_it_stopped_and_the_model_loads(tmp_path, monkeyp
     (tmp_path / "model" / "model.json").write_text(card.replace('"gensr"', '"lee"'))
     with pytest.raises(SetupError, match="lee"):
         checkpoint.load(tmp_path / "model")
-
-
-def test_mistakes_are_told_without_a_traceback(tmp_path):
-    with pytest.raises(UsageError, match="huge"):
-        train.train("huge", 1)
-    command = [sys.executable, "-m", "methods.gensr.train", "--minutes", "1", "--folder", tmp_path]
-    done = subprocess.run(
-        [*command, "--device", "abacus"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "abacus" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_training_needs_no_more_than_torch_numpy_safetensors_and_rich():
-    forbidden = ["numba", "pandas", "sklearn", "scipy", "sympy", "typer", "matplotlib"]
-    program = (
-        "import sys\n"
-        f"for name in {forbidden}: sys.modules[name] = None\n"
-        "import torch\n"
-        "from methods.gensr import train\n"
-        "from methods.gensr.config import ModelConfig, TaskConfig\n"
-        "from methods.gensr.objective import Objective\n"
-        "from methods.gensr.model import GenSR\n"
-        "config = ModelConfig(width=32, heads=2, hidden=48, encoders=1, decoders=1)\n"
-        "o = Objective(GenSR(config), TaskConfig(rows=16), torch.device('cpu'))\n"
-        "print(float(o.loss(o.data[0], 0, 0)[0].detach()))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) > 0

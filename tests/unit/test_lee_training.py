@@ -1,22 +1,23 @@
 """What LEE is asked in training, and its training command, at a size that takes seconds."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from lee_bench.errors import UsageError
-from methods.lee import checkpoint, train, validation
+from methods.lee import checkpoint, validation
 from methods.lee.config import SIZES, ModelConfig, TaskConfig
 from methods.lee.model import LEE
 from methods.lee.objective import Objective, by_rank, cross_entropy, read
+from methods.lee.train import RECIPE
+from methods.network import held_out
 from methods.network.candidates import Candidates, fitted
 from methods.network.functions import NumberedFunctions
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import SamplerConfig
+from methods.training import command
 
 CPU = torch.device("cpu")
 TINY = ModelConfig(width=32, heads=2, hidden=48, encoders=1, decoders=1, latents=6, z_width=16)
@@ -167,13 +168,14 @@ def test_a_task_that_makes_no_sense_is_refused(change):
 
 def test_training_goes_on_where_it_stopped_and_the_model_loads(tmp_path, monkeypatch):
     monkeypatch.setitem(SIZES, "tiny", TINY)
+    monkeypatch.setattr(held_out, "FUNCTIONS", 64)
     monkeypatch.setattr(validation, "SAMPLES", 2)
-    monkeypatch.setattr(train, "TaskConfig", lambda: replace(TASK, own_from=1))
-    first = train.train("tiny", 0.05, device="cpu", folder=tmp_path, threads=2)
+    run = partial(command.train, replace(RECIPE, task=replace(TASK, own_from=1)), "tiny", 0.05)
+    first = run(device="cpu", folder=tmp_path, threads=2)
     assert first.step > 0
     with pytest.raises(UsageError, match="already holds"):
-        train.train("tiny", 0.05, device="cpu", folder=tmp_path)
-    second = train.train("tiny", 0.05, device="cpu", folder=tmp_path, resume=True, threads=2)
+        run(device="cpu", folder=tmp_path)
+    second = run(device="cpu", folder=tmp_path, resume=True, threads=2)
     assert second.step > first.step
     assert second.batches > first.batches
     model, facts = checkpoint.load(tmp_path / "model")
@@ -181,42 +183,7 @@ def test_training_goes_on_where_it_stopped_and_the_model_loads(tmp_path, monkeyp
     assert facts["step"] == second.step
     assert facts["size"] == "tiny"
     assert facts["validation"]["none"] > 0
-    third = train.train("tiny", 0.05, device="cpu", folder=tmp_path / "b", start=tmp_path / "model")
+    third = run(device="cpu", folder=tmp_path / "b", start=tmp_path / "model")
     assert third.step > 0
     subnormal = torch.full((1,), 1e-310, dtype=torch.float64)
     assert (subnormal * 1.0).item() > 0, "training left its rounding mode behind"
-
-
-def test_mistakes_are_told_without_a_traceback(tmp_path):
-    with pytest.raises(UsageError, match="huge"):
-        train.train("huge", 1)
-    command = [sys.executable, "-m", "methods.lee.train", "--minutes", "1", "--folder", tmp_path]
-    done = subprocess.run(
-        [*command, "--device", "abacus"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "abacus" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_training_needs_no_more_than_torch_numpy_safetensors_and_rich():
-    forbidden = ["numba", "pandas", "sklearn", "scipy", "sympy", "typer", "matplotlib"]
-    program = (
-        "import sys, json\n"
-        f"for name in {forbidden}: sys.modules[name] = None\n"
-        "import torch\n"
-        "from methods.lee import train\n"
-        "from methods.lee.config import TaskConfig\n"
-        "from methods.lee.objective import Objective\n"
-        "from methods.lee.model import LEE\n"
-        "from methods.lee.config import ModelConfig\n"
-        "config = ModelConfig(width=32, heads=2, hidden=48, encoders=1, decoders=1)\n"
-        "o = Objective(LEE(config), TaskConfig(rows=16, own_from=0), torch.device('cpu'))\n"
-        "o.loss(o.data[0], 0, 0)\n"
-        "print(json.dumps(float(o.loss(o.data[1], 1, 0)[0])))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) > 0
