@@ -86,6 +86,7 @@ class Refinement:
         samples: expressions written from one z.
         bag: points of a bag, if there are more.
         reencoded: share of the z that a find was read for; 0 switches re-encoding off.
+        rewritten: share of the expressions from such a z that keep the find but for one part.
         stepped: share of the z that are improved by gradient steps; 0 switches these off.
         steps, step_size: of Adam (Kingma & Ba 2015) on z, whose entries have size 1.
         observations: rows of the data that a gradient step looks at.
@@ -103,6 +104,7 @@ class Refinement:
     samples: int = 32
     bag: int = 48
     reencoded: float = 0.5
+    rewritten: float = 0.5
     stepped: float = 0.5
     steps: int = 8
     step_size: float = 0.05
@@ -117,7 +119,7 @@ class Refinement:
     def __post_init__(self) -> None:
         if min(self.decodes, self.first, self.samples, self.bag, self.observations) < 1:
             raise ValueError("decodes, first, samples, bag and observations must be at least 1")
-        if not (0 <= self.reencoded <= 1 and 0 <= self.stepped <= 1):
-            raise ValueError("reencoded and stepped are shares, from 0 to 1")
+        if not all(0 <= v <= 1 for v in (self.reencoded, self.rewritten, self.stepped)):
+            raise ValueError("reencoded, rewritten and stepped are shares, from 0 to 1")
         if not 0 < self.temperature <= self.hottest:
             raise ValueError("temperature must be positive, and at most hottest")

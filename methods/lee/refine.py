@@ -11,6 +11,9 @@ comes from one of four sources:
 - either of them *stepped*: improved by gradient steps on z, so that the evaluation decoder agrees
   with observations beyond the bag.
 
+From a z that has read a find some expressions are written in full, and some keep the find but for
+one part, which is *rewritten*: a find is often right in all but one.
+
 Mutations of finds may be offered beside the decodes (`Refinement.mutants`).
 
 How many expressions a round decodes does not depend on the shares of the sources, and the first
@@ -35,6 +38,7 @@ from methods.lee.model import LEE, Embedding
 from methods.lee.mutations import mutate
 from methods.network import features
 from methods.network.candidates import Candidates
+from methods.network.decoder import Part
 from methods.network.observations import Observations
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
@@ -44,7 +48,7 @@ from methods.symbolic.search import Pool, Problem
 from methods.training import computing, fast_dtype
 
 _MARGIN = 1.25  # a round takes longer, a decode, than the last: it reads more, steps more
-SOURCES = ("data", "candidate", "data, stepped", "candidate, stepped", "mutant")
+SOURCES = ("data", "candidate", "data, stepped", "candidate, stepped", "rewritten", "mutant")
 
 
 @dataclass(frozen=True)
@@ -163,9 +167,10 @@ class Search:
     def _round(self, decodes: int) -> Round:
         begin, s, pool = time.perf_counter(), self.settings, self.pool
         temperature = self.temperature
-        embedding, source = self._embeddings(math.ceil(decodes / s.samples))
-        tokens = self._write(embedding, decodes)
-        source = source.repeat(s.samples)[:decodes]
+        embedding, read, source = self._embeddings(math.ceil(decodes / s.samples))
+        tokens, rewritten = self._write(embedding, read)
+        source = np.where(rewritten, SOURCES.index("rewritten"), source.repeat(s.samples))
+        tokens, source = tokens[:decodes], source[:decodes]
         before = set(pool.archive.entries())
         new = pool.offer(tokens)
         if new < s.scarce * decodes:
@@ -192,17 +197,25 @@ class Search:
             kept=_by_source(kept),
         )
 
-    def _embeddings(self, count: int) -> tuple[Embedding, np.ndarray]:
-        """`count` z, and the source of each, an index of SOURCES (count,)."""
+    def _embeddings(self, count: int) -> tuple[Embedding, np.ndarray, np.ndarray]:
+        """Some z.
+
+        Returns:
+            z; the finds that they have read, int64 (count, L), PAD for those that read data alone;
+            and the source of each, an index of SOURCES (count,).
+        """
         s = self.settings
         cores, constants = self._finds() if s.reencoded else ((), ())
         given = round(s.reencoded * count) if len(cores) else 0
+        read = np.full((count, cores.shape[1] if given else 1), tok.PAD)
         with torch.no_grad(), computing(self._device, self._dtype):
             parts = []
             if given < count:
                 parts.append(self._embed(count - given))
             if given:
-                parts.append(self._embed(given, self._drawn(given, cores, constants)))
+                candidates = self._drawn(given, cores, constants)
+                read[-given:, : candidates.tokens.shape[1]] = candidates.tokens.cpu()
+                parts.append(self._embed(given, candidates))
             embedding = Embedding.join(parts)
         candidate = np.arange(count) >= count - given
         place = np.arange(count) * s.stepped % 1 + s.stepped >= 1  # spread over both kinds
@@ -211,7 +224,7 @@ class Search:
             embedding.z[stepped] = self._step(embedding[stepped])
         source = candidate.astype(np.int64)
         source[stepped] += 2
-        return embedding, source
+        return embedding, read, source
 
     def _embed(self, count: int, candidates: Candidates | None = None) -> Embedding:
         """Read fresh bags, each beside one of `count` candidates given at all rows, or alone."""
@@ -279,17 +292,34 @@ class Search:
             adam.step()
         return functional.rms_norm(z.detach(), (z.shape[-1],))
 
-    def _write(self, embedding: Embedding, decodes: int) -> np.ndarray:
-        """Expressions sampled from each z in turn, int64 (decodes, max_length)."""
+    def _write(self, embedding: Embedding, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expressions sampled from each z in turn.
+
+        Args:
+            embedding: z. read: what they have read, see `_embeddings`.
+
+        Returns:
+            tokens, int64 (B, max_length), and which of them are rewritten finds, bool (B,).
+        """
+        s = self.settings
+        place = np.tile(np.arange(s.samples), len(read))
+        given = read.repeat(s.samples, 0)
+        rewritten = (place < round(s.rewritten * s.samples)) & (given[:, 0] != tok.PAD)
+        given[~rewritten] = np.where(np.arange(given.shape[1]), tok.PAD, tok.CONSTANT)
+        # Any part but the whole, if there is one; of what is no find, all.
+        length = tok.lengths(given)
+        start = (1 + self._rng.random(len(given)) * (length - 1)).astype(np.int64)
+        start = np.where(rewritten, np.minimum(start, length - 1), 0)
         with torch.inference_mode(), computing(self._device, self._dtype):
             tokens, _ = self.model.expression.sample(
                 embedding.z,
                 embedding.variables,
-                each=self.settings.samples,
+                each=s.samples,
                 temperature=self.temperature,
                 generator=self._generator,
+                part=Part.of(given, start, self._device),
             )
-        return tokens[:decodes].cpu().numpy()
+        return tokens.cpu().numpy(), rewritten
 
 
 def _chances(count: int) -> np.ndarray:

@@ -6,6 +6,9 @@ Each position knows the open argument it fills: its parent, its side, and how ma
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,6 +19,42 @@ from methods.network.grammar import Frontier, frontiers, legal
 from methods.symbolic import vocabulary as tok
 
 _VARIABLES = slice(tok.FIRST_VARIABLE, tok.FIRST_VARIABLE + tok.MAX_VARIABLES)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Parts of expressions that are written anew, all around them kept.
+
+    Attributes:
+        tokens: valid prefix rows, int64 (B, L), padded.
+        start, stop: int64 (B,), where each part, a subtree, begins and ends.
+        open: int64 (B,), arguments that are open once the part is written.
+    """
+
+    tokens: Tensor
+    start: Tensor
+    stop: Tensor
+    open: Tensor
+
+    @classmethod
+    def of(cls, tokens: np.ndarray, start: np.ndarray, device: torch.device) -> Part:
+        """The subtrees that begin at tokens `start` (B,) of rows (B, L)."""
+        rows = np.arange(len(tokens))
+        stop = start + tok.subtree_sizes(tokens)[rows, start]
+        owed = frontiers(torch.from_numpy(tokens))[0].numpy()[rows, start]
+        arrays = tokens, start, stop, owed - 1
+        return cls(*(torch.from_numpy(a).to(device) for a in arrays))
+
+    @classmethod
+    def whole(cls, rows: int, device: torch.device) -> Part:
+        """All of expressions that need not exist yet."""
+        zero = torch.zeros(rows, dtype=torch.int64, device=device)
+        return cls(zero[:, None] + tok.PAD, zero, zero + 1, zero)
+
+    @property
+    def reserve(self) -> Tensor:
+        """Tokens (B,) that must stay free beyond one for each open argument."""
+        return (self.tokens != tok.PAD).sum(1).sub(self.stop).clamp_min(0) - self.open
 
 
 class Memory(nn.Module):
@@ -110,8 +149,9 @@ class ExpressionDecoder(nn.Module):
         each: int = 1,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
+        part: Part | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Draw valid expressions for each row of z.
+        """Draw valid expressions for each row of z, or parts of given ones.
 
         Args:
             z: (G, z_tokens + MAX_VARIABLES, z_width).
@@ -119,10 +159,12 @@ class ExpressionDecoder(nn.Module):
             each: expressions a row of z.
             temperature: 0 takes the likeliest token each time.
             generator: source of randomness, on z's device.
+            part: of G * each expressions: what is written; each token is drawn given those before
+                it, which are kept, and those after it are appended. All of them by default.
 
         Returns:
             tokens, int64 (G * each, max_length), padded, those of one z side by side; and the
-            log-probability of each row (at temperature 1), float32 (G * each,).
+            log-probability of what was written in each (at temperature 1), float32 (G * each,).
         """
         B, device = len(z) * each, z.device
         most = self.config.max_length
@@ -132,6 +174,8 @@ class ExpressionDecoder(nn.Module):
         frontier = Frontier(B, most, device)
         tokens = torch.full((B, most), tok.PAD, dtype=torch.int64, device=device)
         score = torch.zeros(B, device=device)
+        part = part or Part.whole(B, device)
+        reserve = part.reserve
         rows = torch.arange(B, device=device)  # those still open; the others leave the batch
         previous = torch.full((B,), tok.BOS, dtype=torch.int64, device=device)
         for i in range(most):
@@ -139,7 +183,9 @@ class ExpressionDecoder(nn.Module):
             x = self.embed(previous, frontier.parent, frontier.owed, position)
             for block, past in zip(self.blocks, pasts, strict=True):
                 x = block.write(x, past)
-            allowed = legal(frontier.owed, most - position, variables[rows])
+            begun, is_open = part.start[rows] <= i, frontier.owed > 0
+            room = most - i - torch.where(begun & is_open, reserve[rows], 0)
+            allowed = legal(frontier.owed, room, variables[rows])
             logits = self.logits(x[:, None], named, allowed[:, None])[:, 0]
             if temperature > 0:
                 chances = (logits / temperature).softmax(-1)
@@ -147,10 +193,14 @@ class ExpressionDecoder(nn.Module):
             else:
                 previous = logits.argmax(-1)
             gain = logits.log_softmax(-1).gather(1, previous[:, None])[:, 0]
-            is_open = frontier.owed > 0
-            tokens[rows, i] = torch.where(is_open, previous, tok.PAD)
-            score[rows] += torch.where(is_open, gain, 0.0)
+            kept = part.tokens[rows, min(i, part.tokens.shape[1] - 1)]
+            previous = torch.where(begun, previous, kept)
+            tokens[rows, i] = torch.where(is_open, previous, tokens[rows, i])
+            score[rows] += torch.where(is_open & begun, gain, 0.0)
             frontier.step(previous)
+            ended = is_open & begun & (frontier.owed == part.open[rows])
+            frontier.close(ended)
+            _append(tokens, i + 1, part, rows[ended])
             left = frontier.owed > 0
             if not left.any():
                 break
@@ -160,6 +210,14 @@ class ExpressionDecoder(nn.Module):
                 for past in pasts:
                     past.keep(left)
         return tokens, score
+
+
+def _append(tokens: Tensor, at: int, part: Part, rows: Tensor) -> None:
+    """Copy what stands behind the parts of some rows into tokens, from `at` on."""
+    last = part.tokens.shape[1] - 1
+    index = part.stop[rows, None] + torch.arange(tokens.shape[1] - at, device=tokens.device)
+    rest = part.tokens[rows].gather(1, index.clamp_max(last))
+    tokens[rows, at:] = torch.where(index <= last, rest, tok.PAD)
 
 
 def cross_entropy(

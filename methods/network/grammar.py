@@ -73,6 +73,10 @@ class Frontier:
         self._stack.scatter_(1, (at + 1)[:, None], (token + tok.SIZE)[:, None])
         self.owed = torch.where(self.owed > 0, self.owed + arity - 1, 0)
 
+    def close(self, rows: Tensor) -> None:
+        """Count some of the rows, bool (B,), as complete."""
+        self.owed = torch.where(rows, 0, self.owed)
+
     def keep(self, rows: Tensor) -> None:
         """Go on with some of the rows, bool (B,)."""
         self.owed, self._stack = self.owed[rows], self._stack[rows]

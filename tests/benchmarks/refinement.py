@@ -5,10 +5,12 @@ each round, and prints how many problems they have solved after each round:
 
     one-shot    every expression from a first estimate, fresh bags of points in each round
     reencode    half of them from estimates that have read an earlier find
+    rewrite     the same, half of those keeping the find but for one part
     gradient    half of them from estimates after gradient steps
-    both        both
+    both        reencode and gradient
+    all         rewrite and gradient
     prior       blind draws from the training prior: nothing learned
-    mutants     both, and beside each decode eight mutations of earlier finds: not at equal numbers,
+    mutants     all, and beside each decode eight mutations of earlier finds: not at equal numbers,
                 only at about equal time; left out unless named
     blind       the same mutations beside blind draws: what they do without a network; likewise
 
@@ -56,9 +58,11 @@ HELD_OUT = "held-out"
 SEED = 777  # of the held-out functions; training's streams are seeded by other numbers
 MODES = {
     "one-shot": {"reencoded": 0.0, "stepped": 0.0, "mutants": 0.0},
-    "reencode": {"stepped": 0.0, "mutants": 0.0},
+    "reencode": {"stepped": 0.0, "rewritten": 0.0, "mutants": 0.0},
+    "rewrite": {"stepped": 0.0, "mutants": 0.0},
     "gradient": {"reencoded": 0.0, "mutants": 0.0},
-    "both": {"mutants": 0.0},
+    "both": {"rewritten": 0.0, "mutants": 0.0},
+    "all": {"mutants": 0.0},
     "prior": {"mutants": 0.0},
     "mutants": {"mutants": 8.0},
     "blind": {"mutants": 8.0},
@@ -138,12 +142,13 @@ class Blind(Search):
         super().__init__(*args, seed=seed, **kwargs)
         self._draws = draws(len(self.problem.columns), self.settings.decodes, seed)
 
-    def _embeddings(self, count: int) -> tuple[None, np.ndarray]:
-        return None, np.zeros(count, dtype=np.int64)
+    def _embeddings(self, count: int) -> tuple[None, np.ndarray, np.ndarray]:
+        return None, np.zeros((count, 1)), np.zeros(count, dtype=np.int64)
 
-    def _write(self, embedding: None, decodes: int) -> np.ndarray:
+    def _write(self, embedding: None, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         drawn = next(self._draws)
-        return np.pad(drawn, ((0, 0), (0, self.model.config.max_length - drawn.shape[1])))
+        rows = np.pad(drawn, ((0, 0), (0, self.model.config.max_length - drawn.shape[1])))
+        return rows, np.zeros(len(rows), dtype=bool)
 
 
 def measured(
@@ -260,7 +265,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.05])
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--decodes", type=int, default=512, help="of each round")
-    parser.add_argument("--modes", nargs="+", default=list(MODES)[:5], choices=MODES)
+    parser.add_argument("--modes", nargs="+", default=list(MODES)[:7], choices=MODES)
     parser.add_argument("--weights", default="small", help="a size that ships, or a folder")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of Refinement")
     parser.add_argument("--shard", default="1/1", help="I/N: only part I of N")

@@ -19,6 +19,7 @@ from methods.network import checkpoint as network_checkpoint
 from methods.network import features
 from methods.network.blocks import Table
 from methods.network.candidates import Candidates
+from methods.network.decoder import Part
 from methods.network.grammar import ROOT, Frontier, frontiers, legal
 from methods.network.trends import EXPONENTS, trends
 from methods.symbolic import vocabulary as tok
@@ -220,6 +221,39 @@ def test_sampling_repeats_for_a_seed_and_scores_as_the_decoder_does(model):
     chances = logits.log_softmax(-1).gather(2, rows[..., None])[..., 0]
     expected = torch.where(rows != tok.PAD, chances, 0).sum(1)
     assert torch.allclose(score, expected, atol=1e-3)
+
+
+def test_a_part_is_written_anew_and_all_around_it_kept(model):
+    z, variables = some_z(60), torch.full((60,), 3)
+    generator = torch.Generator().manual_seed(4)
+    rows = model.expression.sample(z, variables, each=5, generator=generator)[0].numpy()
+    length, rng = tok.lengths(rows), np.random.default_rng(0)
+    assert length.max() == TINY.max_length  # the tightest case is there
+    start = (rng.random(len(rows)) * length).astype(np.int64)
+    stop = start + tok.subtree_sizes(rows)[np.arange(len(rows)), start]
+    part = Part.of(rows, start, torch.device("cpu"))
+    new, score = model.expression.sample(
+        z, variables, each=5, generator=generator, temperature=2.0, part=part
+    )
+    new = new.numpy()
+    assert tok.is_valid(new).all()
+    ends = tok.lengths(new)
+    for old, row, i, j, n, m in zip(rows, new, start, stop, length, ends, strict=True):
+        assert (row[:i] == old[:i]).all()
+        assert (row[m - (n - j) : m] == old[j:n]).all()
+    assert (new != rows).any(1).mean() > 0.5
+    assert set((stop - start)[start > 0].tolist()) > {1, 2, 3}
+    with torch.no_grad():
+        z, variables = z.repeat_interleave(5, 0), variables.repeat_interleave(5)
+        logits = model.expression(z, torch.from_numpy(new), variables)
+    chances = logits.log_softmax(-1).gather(2, torch.from_numpy(new)[..., None])[..., 0].numpy()
+    written = [sum(c[i : m - (n - j)]) for c, i, j, n, m in
+               zip(chances, start, stop, length, ends, strict=True)]  # fmt: skip
+    # Near the longest length what must still fit behind a part rules tokens out that the decoder
+    # would allow.
+    roomy = ends < TINY.max_length - 8
+    assert roomy.sum() > 50
+    np.testing.assert_allclose(score.numpy()[roomy], np.array(written)[roomy], atol=2e-3)
 
 
 def test_several_samples_of_one_z_are_those_of_its_copies(model):

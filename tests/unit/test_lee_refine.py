@@ -29,7 +29,9 @@ from methods.symbolic.search import Problem
 TINY = ModelConfig(
     width=32, heads=2, hidden=48, cell=16, encoders=2, decoders=2, z_width=16, max_length=20
 )
-SMALL = Refinement(decodes=96, first=48, samples=8, steps=2, observations=32, mutants=0)
+SMALL = Refinement(
+    decodes=96, first=48, samples=8, steps=2, observations=32, rewritten=0, mutants=0
+)
 MODES = {
     "one-shot": {"reencoded": 0.0, "stepped": 0.0},
     "reencode": {"stepped": 0.0},
@@ -81,7 +83,7 @@ def test_every_mode_offers_as_many_decodes_and_begins_alike(model):
         wrote[mode] = set().union(*(r.sources for r in search.history))
     assert len(set(firsts.values())) == 1
     assert len(set(lasts.values())) == 4
-    data, candidate, data_stepped, candidate_stepped, _ = SOURCES
+    data, candidate, data_stepped, candidate_stepped, *_ = SOURCES
     assert wrote["one-shot"] == {data}
     assert wrote["reencode"] == {data, candidate}
     assert wrote["gradient"] == {data, data_stepped}
@@ -92,6 +94,30 @@ def test_shares_are_kept(model):
     search = searched(model, 3, replace(SMALL, decodes=128, reencoded=0.25, stepped=0.75))
     assert search.history[0].sources == {"data": 48}
     assert search.history[2].sources == dict(zip(SOURCES, (24, 8, 72, 24), strict=False))
+
+
+def test_some_expressions_keep_a_find_but_for_one_part(model, monkeypatch):
+    written = []
+
+    def sample(*arguments, part, **others):
+        tokens, score = type(model.expression).sample(
+            model.expression, *arguments, part=part, **others
+        )
+        written.append((part, tokens))
+        return tokens, score
+
+    monkeypatch.setattr(model.expression, "sample", sample)
+    search = searched(model, 3, replace(SMALL, rewritten=0.75))
+    assert search.history[0].sources == {"data": 48}
+    assert search.history[2].sources == {
+        "data": 24, "data, stepped": 24, "candidate": 6, "candidate, stepped": 6, "rewritten": 36
+    }  # fmt: skip
+    part, tokens = written[2]
+    rows = part.stop - part.start < (part.tokens != tok.PAD).sum(1)  # not written as a whole
+    assert rows.sum() >= 20
+    for row, find, start in zip(tokens[rows], part.tokens[rows], part.start[rows], strict=True):
+        assert start > 0
+        assert torch.equal(row[:start], find[:start])
 
 
 def test_mutants_come_beside_the_decodes(model):
