@@ -26,6 +26,12 @@ def check(
             help="Also write Markdown, for a pull request.", metavar="FILE", show_default=False
         ),
     ] = None,
+    times: Annotated[
+        bool,
+        typer.Option(
+            "--times/--no-times", help="Compare times; leave them out on a machine that is shared."
+        ),
+    ] = True,
     data: options.Data = options.DataMode.AUTO,
     pmlb_cache: options.PmlbCache = None,
     jobs: Jobs = None,
@@ -47,7 +53,7 @@ def check(
     before = Baseline.read(baseline)
     _, cells = graded.frame(results, data.value, pmlb_cache, jobs)
     now = Baseline.of(cells)
-    groups = hold(before, now)
+    groups = hold(before, now, times=times)
     for path, text in ((junit, verdicts.junit), (markdown, verdicts.markdown)):
         if path:
             try:

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from lee_bench.evidence.regress import ALL
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,7 +42,7 @@ def table(groups: Sequence[Group]) -> Table:
     view.add_column("verdict", no_wrap=True)
     view.add_column("why", overflow="fold")
     for group in groups:
-        where = [escape(f"{group.suite}, {group.noise:g}"), escape(group.method)]
+        where = [escape(_panel(group)), escape(group.method)]
         style = _STYLES[group.verdict]
         told = [line for line in group.lines if line.verdict not in ("same", "not comparable")]
         if not told:
@@ -59,7 +61,10 @@ def notes(before: Baseline, now: Baseline, groups: Sequence[Group]) -> list[str]
     """What a reader of the table must know, as sentences."""
     said = [f"check {summary(groups)}."]
     if any(line.why == "other machine" for group in groups for line in group.lines):
-        said.append("The baseline was measured on another machine: times are not compared.")
+        said.append(
+            "The baseline was measured on another machine: times are not compared, and no method "
+            "is held to equality, because machines may round differently."
+        )
     if before.sympy != now.sympy:
         said.append(
             f"The baseline was graded with sympy {before.sympy}, this run with {now.sympy}: sizes "
@@ -77,7 +82,7 @@ def markdown(groups: Sequence[Group]) -> str:
     def rows(chosen: Sequence[Group], keep: tuple[str, ...]) -> list[str]:
         found = []
         for group in chosen:
-            where = [f"{group.suite}, {group.noise:g}", f"`{group.method}`"]
+            where = [_panel(group), f"`{group.method}`"]
             if group.why:
                 found.append([*where, *[""] * 5, f"**{group.verdict}**", group.why])
             found += [
@@ -100,7 +105,7 @@ def junit(groups: Sequence[Group]) -> str:
     root = ElementTree.Element("testsuites", name="lee-bench check")
     panels = defaultdict(list)
     for group in groups:
-        panels[f"{group.suite}, noise {group.noise:g}"].append(group)
+        panels[_panel(group, "noise ")].append(group)
     for name, members in panels.items():
         failures = sum(group.fails for group in members)
         skipped = sum(not group.lines and not group.fails for group in members)
@@ -133,13 +138,18 @@ def as_json(groups: Sequence[Group]) -> str:
 
     rows = [
         {
-            **asdict(group),
+            **{k: plain(v) for k, v in asdict(group).items()},
             "lines": [{k: plain(v) for k, v in asdict(line).items()} for line in group.lines],
         }
         for group in groups
     ]
     passed = not any(group.fails for group in groups)
     return json.dumps({"passed": passed, "groups": rows}, indent=1, ensure_ascii=False)
+
+
+def _panel(group: Group, before_noise: str = "") -> str:
+    """Where a group was measured, in words."""
+    return "all" if group.suite == ALL else f"{group.suite}, {before_noise}{group.noise:g}"
 
 
 def _numbers(line: Line) -> list[str]:

@@ -5,12 +5,16 @@ changed on these cells. If nothing did, the two answers to a cell are draws from
 and swapping them changes nothing: flipping the signs of the paired differences gives the exact
 distribution of their mean (Fisher, The Design of Experiments, 1935, section 21). Worse is what is
 both larger than a stated size and improbable under such flips.
+
+A handful of tasks shows nothing that way, so each method is judged once more over all its cells:
+what is lost a little everywhere adds up.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +29,8 @@ ALPHA = 0.05
 _FLIPS = 20_000
 _ALL_FLIPS_UP_TO = 13
 _ROUNDING = 1e-9
+ALL = "all"
+"""Suite of a group that holds all cells of a method."""
 
 
 class Verdict(enum.StrEnum):
@@ -62,9 +68,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """A method in a suite and at a noise level.
+    """A method in a suite and at a noise level, or in all of them.
 
     Attributes:
+        suite, noise: 'all' and NaN where all cells of the method are judged together.
         method: with its settings.
         verdict: worse if any score is, else better if any is, else same.
         why: why it is not comparable, or that some scores are better and some worse.
@@ -126,14 +133,22 @@ SCORES = (
 """What is compared, and what size of change counts."""
 
 
-def check(baseline: Baseline, now: Baseline, alpha: float = ALPHA) -> list[Group]:
-    """Hold a run against a baseline; one entry for each suite, noise level and method.
+def check(
+    baseline: Baseline, now: Baseline, *, times: bool = True, alpha: float = ALPHA
+) -> list[Group]:
+    """Hold a run against a baseline.
 
     Args:
         baseline, now: from `Baseline.read` and `Baseline.of`.
+        times: whether times are compared, where they come from one machine.
         alpha: bound on the chance that any of the methods is called worse though none changed;
             shared among the tests that could reject at all (Tarone, Biometrics 1990). Methods
-            held to equality (`Baseline.exact`) need no chance.
+            held to equality (`Baseline.exact`) need no chance; on another machine, which may round
+            otherwise, they are judged like the others.
+
+    Returns:
+        One group for each suite, noise level and method; then one for each method over all it was
+        compared in, unless that is one group or it is held to equality.
     """
     befores, nows = (
         {key: members.sort_values(["task", "seed"]) for key, members in b.cells.groupby(GROUP)}
@@ -143,16 +158,13 @@ def check(baseline: Baseline, now: Baseline, alpha: float = ALPHA) -> list[Group
     reasons = {key: refusal(befores.get(key), nows.get(key)) for key in keys}
     if baseline.grade_version != now.grade_version:
         reasons = dict.fromkeys(keys, "graded by other rules; renew the baseline")
-    compared = [key for key in keys if not reasons[key]]
-    changes = {
-        (key, score): score.good(befores[key], nows[key]) for key in compared for score in SCORES
+    pairs = {
+        key: _Pair.of(befores[key], nows[key], baseline.exact, times)
+        for key in keys
+        if not reasons[key]
     }
-    moved = [
-        np.count_nonzero(good)
-        for (key, score), good in changes.items()
-        if key[2] not in baseline.exact and _is_timed_alike(score, befores[key], nows[key])
-    ]
-    level = _level(alpha, moved)
+    pooled = _pooled(pairs)
+    level = _level(alpha, [m for pair in (*pairs.values(), *pooled.values()) for m in pair.moved()])
     fronts = [_front(side, keys) for side in (befores, nows)]
     groups = []
     for key in keys:
@@ -164,42 +176,99 @@ def check(baseline: Baseline, now: Baseline, alpha: float = ALPHA) -> list[Group
                 Group(suite, noise, name, Verdict.NOT_COMPARABLE, reasons[key], (), missed)
             )
             continue
-        exact = method in baseline.exact
-        lines = [
-            _line(score, befores[key], nows[key], changes[key, score], level, exact)
-            for score in SCORES
-        ]
+        lines = pairs[key].lines(level)
         lines.append(_front_line(*(front[key] for front in fronts), lines))
-        verdicts = {line.verdict for line in lines}
-        order = (Verdict.WORSE, Verdict.BETTER, Verdict.SAME)
-        verdict = next(v for v in order if v in verdicts)
-        trade = {Verdict.WORSE, Verdict.BETTER} <= verdicts
-        why = "a trade; if it is meant, renew the baseline" if trade else ""
-        groups.append(
-            Group(suite, noise, name, verdict, why, tuple(lines), verdict is Verdict.WORSE)
-        )
+        groups.append(_judged(suite, noise, name, lines))
+    for (method, settings), pair in pooled.items():
+        name = f"{method} {settings}".strip()
+        groups.append(_judged(ALL, float("nan"), name, pair.lines(level)))
     return groups
 
 
-def _line(
-    score: _Score,
-    before: pd.DataFrame,
-    now: pd.DataFrame,
-    good: np.ndarray,
-    level: float,
-    exact: bool,
-) -> Line:
+def _judged(suite: str, noise: float, name: str, lines: list[Line]) -> Group:
+    verdicts = {line.verdict for line in lines}
+    order = (Verdict.WORSE, Verdict.BETTER, Verdict.SAME)
+    verdict = next(v for v in order if v in verdicts)
+    trade = {Verdict.WORSE, Verdict.BETTER} <= verdicts
+    why = "a trade; if it is meant, renew the baseline" if trade else ""
+    return Group(suite, noise, name, verdict, why, tuple(lines), verdict is Verdict.WORSE)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """The same cells of one method, then and now, ordered alike.
+
+    Attributes:
+        exact: whether it is held to equality.
+        no_times: why times are not compared; '' if they are.
+        good: how much better each cell became, for each of SCORES.
+    """
+
+    before: pd.DataFrame
+    now: pd.DataFrame
+    exact: bool
+    no_times: str
+    good: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(
+        cls, before: pd.DataFrame, now: pd.DataFrame, exact: Container[str], times: bool
+    ) -> _Pair:
+        machines = {*before["machine"], *now["machine"]} - {""}  # '' where nothing was started
+        alike = len(machines) <= 1
+        no_times = "other machine" if not alike else "" if times else "left out"
+        held = alike and before["method"].iloc[0] in exact
+        good = tuple(score.good(before, now) for score in SCORES)
+        return cls(before, now, held, no_times, good)
+
+    def moved(self) -> list[int]:
+        """Cells that moved, for each score that is left to chance."""
+        tested = () if self.exact else zip(SCORES, self.good, strict=True)
+        return [
+            int(np.count_nonzero(good))
+            for score, good in tested
+            if not (score.metric is SECONDS and self.no_times)
+        ]
+
+    def lines(self, level: float) -> list[Line]:
+        return [
+            _line(score, self, good, level) for score, good in zip(SCORES, self.good, strict=True)
+        ]
+
+
+def _pooled(pairs: Mapping[tuple, _Pair]) -> dict[tuple, _Pair]:
+    """All cells of each method together, by method and settings."""
+    members = defaultdict(list)
+    for key, pair in pairs.items():
+        if not pair.exact:
+            members[key[2:]].append(pair)
+    return {
+        key: _Pair(
+            pd.concat([pair.before for pair in parts]),
+            pd.concat([pair.now for pair in parts]),
+            exact=False,
+            no_times=next((pair.no_times for pair in parts if pair.no_times), ""),
+            good=tuple(map(np.concatenate, zip(*(pair.good for pair in parts), strict=True))),
+        )
+        for key, parts in members.items()
+        if len(parts) > 1
+    }
+
+
+def _line(score: _Score, pair: _Pair, good: np.ndarray, level: float) -> Line:
+    before, now = pair.before, pair.now
     old, new = score.middle(before), score.middle(now)
     mean = float(good.mean()) if len(good) else 0.0
     sign = 1.0 if score.metric.higher_is_better else -1.0
     change = float(np.expm1(sign * mean)) if score.ratio else sign * mean
     nothing = float("nan")
-    if not _is_timed_alike(score, before, now):
-        return Line(score.name, old, new, change, nothing, Verdict.NOT_COMPARABLE, "other machine")
-    if exact and score.metric is not SECONDS:
+    is_time = score.metric is SECONDS
+    if is_time and pair.no_times:
+        return Line(score.name, old, new, change, nothing, Verdict.NOT_COMPARABLE, pair.no_times)
+    if pair.exact and not is_time:
         return Line(score.name, old, new, change, nothing, *_equality(score.metric, before, now))
     enough = np.log1p(score.size) if score.ratio else score.size
-    if exact or abs(mean) < enough:
+    if pair.exact or abs(mean) < enough:
         return Line(score.name, old, new, change, nothing, Verdict.SAME)
     p = flip_test(good if mean < 0 else -good)
     if p > level:
@@ -207,11 +276,6 @@ def _line(
     if mean > 0:
         return Line(score.name, old, new, change, p, Verdict.BETTER)
     return Line(score.name, old, new, change, p, Verdict.WORSE, _worst(score, before, now))
-
-
-def _is_timed_alike(score: _Score, before: pd.DataFrame, now: pd.DataFrame) -> bool:
-    machines = {*before["machine"], *now["machine"]} - {""}  # '' where nothing was started
-    return score.metric is not SECONDS or len(machines) <= 1
 
 
 def _equality(metric: Metric, before: pd.DataFrame, now: pd.DataFrame) -> tuple[Verdict, str]:

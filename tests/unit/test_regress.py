@@ -48,6 +48,15 @@ def run(seed: int = 0, methods=("a", "b"), tasks: int = 14, seeds: int = 3, **of
     return Baseline(cells)
 
 
+def panels(seed: int = 0, tasks: int = 4) -> Baseline:
+    """Two suites at two noise levels, few cells in each."""
+    parts = [
+        run(4 * seed + i, tasks=tasks, seeds=1, suite=suite, noise=noise).cells
+        for i, (suite, noise) in enumerate(itertools.product(("feynman", "strogatz"), (0.0, 0.1)))
+    ]
+    return Baseline(pd.concat(parts, ignore_index=True))
+
+
 def changed(baseline: Baseline, method: str, **columns) -> Baseline:
     """A copy in which columns of one method are passed through functions."""
     cells = baseline.cells.copy()
@@ -115,6 +124,33 @@ def test_a_large_change_of_few_cells_is_no_evidence():
     assert verdicts(groups)["b"] is Verdict.SAME
 
 
+def test_what_is_lost_everywhere_adds_up():
+    before = panels()
+    *each, a, b = check(before, changed(before, "b", r2_test=lambda x: x - 0.1))
+    assert {group.verdict for group in (*each, a)} == {Verdict.SAME}
+    assert (a.suite, a.method, b.suite, b.method) == ("all", "a", "all", "b")
+    assert lines(b)["R²"] is Verdict.WORSE
+    assert b.fails
+
+
+def test_seed_noise_adds_up_to_nothing():
+    alarms = [
+        any(group.fails for group in check(panels(2 * seed), panels(2 * seed + 1)))
+        for seed in range(20)
+    ]
+    assert np.mean(alarms) <= 0.05
+
+
+def test_only_what_was_compared_is_pooled():
+    before = panels()
+    feynman = before.cells["suite"] == "feynman"
+    now = before.cells.assign(time_limit=np.where(feynman & (before.cells["noise"] > 0), 1, 10))
+    *_, a, b = check(before, replace(before, cells=now))
+    assert (a.suite, b.suite) == ("all", "all")
+    one = before.cells[feynman & (before.cells["noise"] == 0)]
+    assert all(group.suite != "all" for group in check(before, replace(before, cells=one)))
+
+
 def test_failures_are_losses():
     broken = changed(run(1), "b", **dict.fromkeys(
         ("r2_test", "complexity", "accuracy_solution", "symbolic_solution", "seconds"),
@@ -178,6 +214,28 @@ def test_on_another_machine_all_but_time_is_compared():
         assert lines(group)["time"] is Verdict.NOT_COMPARABLE
     larger = changed(slow, "b", complexity=lambda x: x * 2)
     assert verdicts(check(run(), larger))["b"] is Verdict.WORSE
+
+
+def test_equality_ends_where_machines_may_round_differently():
+    before = replace(panels(), exact=("a", "b"))
+    worse = {"complexity": lambda x: x.where(np.arange(len(x)) > 0, x + 1)}
+    here = check(before, changed(before, "a", **worse))
+    assert {group.method for group in here if group.fails} == {"a"}
+    assert all(group.suite != "all" for group in here)
+    cells = before.cells.assign(machine="other")
+    there = check(before, changed(replace(before, cells=cells), "a", **worse))
+    assert not any(group.fails for group in there)
+    all_lost = {"complexity": lambda x: x * 2}
+    there = check(before, changed(replace(before, cells=cells), "a", **all_lost))
+    assert {(group.suite, group.method) for group in there if group.fails} == {("all", "a")}
+
+
+def test_times_can_be_left_out():
+    slow = changed(run(), "b", seconds=lambda x: x * 9)
+    assert verdicts(check(run(), slow))["b"] is Verdict.WORSE
+    (_, b) = check(run(), slow, times=False)
+    assert b.verdict is Verdict.SAME
+    assert lines(b)["time"] is Verdict.NOT_COMPARABLE
 
 
 def test_cells_that_never_started_are_of_no_machine_and_no_data(tmp_path):
