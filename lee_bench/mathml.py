@@ -14,7 +14,7 @@ from lee_bench.expression import Constant, Expression, Node, Number, Operator, V
 from lee_bench.latex import GREEK, split_name
 
 _SUM, _PRODUCT, _SIGNED, _FRACTION, _POWER, _ATOM = range(6)  # what binds tighter comes later
-_MINUS = "<mo>−</mo>"
+_MINUS = '<mo form="prefix">−</mo>'
 _TIMES, _APPLY = '<mo rspace="0.17em">&#x2062;</mo>', "<mo>&#x2061;</mo>"  # not seen, but read out
 _FUNCTIONS = {
     "log": "<mi>ln</mi>",
@@ -80,7 +80,7 @@ def to_mathml(expression: Expression, digits: int | None = None) -> str:
                 return _number(value, digits)
         raise AssertionError(node)
 
-    return " ".join(f"<math>{term}</math>" for term in expression.fold(leaf, _apply).terms)
+    return "<wbr/>".join(f"<math>{term}</math>" for term in expression.fold(leaf, _apply).terms)
 
 
 def _greek(name: str) -> str:

@@ -15,6 +15,7 @@ from lee_bench.cli.grade import grade
 from lee_bench.cli.latent import latent
 from lee_bench.cli.methods import methods_app
 from lee_bench.cli.pareto import pareto
+from lee_bench.cli.report import report
 from lee_bench.cli.run import run
 from lee_bench.cli.show import show
 from lee_bench.cli.tasks import tasks
@@ -53,6 +54,7 @@ app.command()(pareto)
 app.command()(compare)
 app.command()(check)
 app.command()(baseline)
+app.command()(report)
 app.command()(export)
 app.command()(show)
 app.command()(grade)

@@ -106,14 +106,18 @@ def pareto(
 
 
 def draw_pareto(
-    table: pd.DataFrame, plane: Plane = SIZE, published: pd.DataFrame | None = None
+    table: pd.DataFrame,
+    plane: Plane = SIZE,
+    published: pd.DataFrame | None = None,
+    only: tuple[str, float] | None = None,
 ) -> Figure:
     """Median test R² against a median cost, one panel a suite and noise level.
 
-    Thin lines are 95 % bootstrap intervals; the dashed line is the front of ours.
+    Thin lines are 95 % bootstrap intervals; the dashed line is the front of ours. With ``only``,
+    the panel of one suite and noise level, on the axes that all panels of its suite share.
     """
-    suites = list(dict.fromkeys(table["suite"]))
-    noises = sorted(set(table["noise"]))
+    suites = [only[0]] if only else list(dict.fromkeys(table["suite"]))
+    noises = [only[1]] if only else sorted(set(table["noise"]))
     if published is not None:
         here = published["suite"].isin(suites) & published["noise"].isin(noises)
         published = published[here].dropna(subset=[plane.cost, "r2_test"])

@@ -19,6 +19,8 @@ COMMANDS = (
     "pareto results --json",
     "pareto results --against published --json",
     "compare results --json",
+    "report results -o report.html",
+    "report results --format md",
     "baseline results -o ci.json",
     "check results --baseline ci.json --json",
     "export results -o cells.csv",

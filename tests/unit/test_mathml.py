@@ -43,7 +43,7 @@ def written(element: ElementTree.Element) -> str:
             return SYMBOLS.get(element.text, element.text)
         case "mrow" if parts and parts[0] == "|":
             return f"abs({''.join(parts[1:-1])})"
-    assert element.tag in ("all", "math", "mrow"), element.tag
+    assert element.tag in ("all", "math", "mrow", "wbr"), element.tag
     return "".join(parts)
 
 

@@ -1,0 +1,203 @@
+"""`lee-bench report`, as a user types it, and what its files hold."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from lee_bench.runs.record import Status
+
+EVIL = '</script><script>document.title="hit"</script><img src=x onerror=alert(1)>'
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    """A folder with three methods at two noise levels; one of them always fails."""
+    records = []
+    for noise in (0.0, 0.1):
+        records += [
+            made.ok(method="operon", noise=noise),
+            made.ok("20 - x", method="linear", noise=noise),
+            made.failed(Status.CRASH, method="pysr", noise=noise),
+        ]
+    made.store(tmp_path / "results", *records)
+    return tmp_path / "results"
+
+
+class Elements(HTMLParser):
+    """Every tag with its attributes, and the text between."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_users_own_line(typed, made, results, tmp_path):
+    done = typed("report", "results/", "-o", "report.html")
+    assert done.returncode == 0, done.stderr
+    assert "Written: report.html, 6 cells." in done.stdout
+    elements = Elements((tmp_path / "report.html").read_text())
+    tags = [tag for tag, _ in elements.tags]
+    for name in ("style", "svg", "table", "math", "mfrac", "details"):
+        assert name in tags
+    text = " ".join(elements.text)
+    sha256 = made.ok().data["sha256"]
+    for fact in ("operon", "it was too slow", "crash", sha256, "--noise 0.1", "protocol"):
+        assert fact in text
+    assert re.search(r"failed, counted as misses\s+2\b", text)
+
+
+def test_the_page_loads_nothing_from_anywhere(typed, results, tmp_path):
+    typed("report", "results", "-o", "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for tag, attributes in Elements(page).tags:
+        for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):
+            assert attributes.get(name, "#").startswith(("#", "data:,")), (tag, attributes)
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert "default-src 'none'" in page
+    assert len([tag for tag, _ in Elements(page).tags if tag == "script"]) == 1
+
+
+def test_the_same_records_give_the_same_page(typed, results, tmp_path):
+    for name in ("one.html", "two.html"):
+        typed("report", "results", "-o", name)
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_markdown_is_printed_and_its_tables_are_tables(typed, results):
+    done = typed("report", "results", "--format", "md")
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    scores = [row for row in rows if "front" in row or "strogatz, noise" in row]
+    assert {row.count("|") for row in scores} == {11}
+    assert "**2** failed, counted as misses" in done.stdout
+    assert "operon 1 of 1 (100 %)" in done.stdout
+    assert "lee-bench run --suite strogatz" in done.stdout
+
+
+def test_latex_is_balanced_and_compiles_where_there_is_a_latex(typed, made, tmp_path):
+    made.store(
+        tmp_path / "results",
+        made.ok(),
+        made.ok("x", method="my_method", settings='{"rate":"50%"}'),
+        made.ok("y", method="my_method", settings='{"rate":"#1 ~^\\\\λ中"}'),
+    )
+    done = typed("report", "results", "--format", "latex", "-o", "-")
+    assert done.returncode == 0, done.stderr
+    tex = done.stdout
+    for name in ("table", "tabular"):
+        assert tex.count(rf"\begin{{{name}}}") == tex.count(rf"\end{{{name}}}") == 1
+    assert all(rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    body = tex[tex.index(r"\midrule") : tex.index(r"\bottomrule")]
+    rows = [row for row in body.splitlines() if row.endswith(r"\\") and "multicolumn" not in row]
+    assert len(rows) == 3
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {6}
+    assert r"my\_method" in tex
+    assert r"50\%" in tex
+    assert "[U+4E2D" in tex.replace("{[}", "[")
+    assert not re.search(r"(?<!\\)[#%]", body)
+    if not (latex := shutil.which("pdflatex")):
+        return
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}"
+        f"\\begin{{document}}\n{tex}\\end{{document}}\n"
+    )
+    built = subprocess.run(
+        [latex, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, errors="replace",
+    )  # fmt: skip
+    assert built.returncode == 0, built.stdout[-2000:]
+
+
+def test_hostile_text_stays_text(typed, made, tmp_path):
+    bad = made.failed(Status.CRASH, method="linear")
+    object.__setattr__(bad, "reason", EVIL)
+    good = made.ok(method="operon")
+    object.__setattr__(good, "candidates", ({"formula": EVIL}, {"formula": None}))
+    object.__setattr__(good, "stop_reason", EVIL)
+    object.__setattr__(good, "versions", {"python": EVIL, "<b>": EVIL})
+    object.__setattr__(good, "machine", {"processor": EVIL})
+    odd = made.ok(method="<i>$\\frac$", settings=json.dumps({"a": "$x_{$"}))
+    made.store(tmp_path / "results", good, bad, odd)
+    done = typed("report", "results", "-o", "report.html")
+    assert done.returncode == 0, done.stderr
+    elements = Elements((tmp_path / "report.html").read_text())
+    tags = [tag for tag, _ in elements.tags]
+    assert tags.count("script") == 1
+    assert "img" not in tags
+    assert any(EVIL in text for text in elements.text)
+    words = typed("report", "results", "--format", "md").stdout
+    assert "<script" not in words
+    assert "<img" not in words
+
+
+def test_the_commands_measure_exactly_these_cells(typed, made, tmp_path):
+    cells = [
+        *(made.ok(method=m, noise=n) for m in ("operon", "linear") for n in (0.0, 0.1)),
+        *(made.ok(task="strogatz_lv1", noise=0.0, seed=seed) for seed in (23654, 5390)),
+        made.ok(seconds=60.0, method="gplearn", settings='{"population_size":50}'),
+    ]
+    made.store(tmp_path / "results", *cells)
+    printed = typed("report", "results", "--format", "md").stdout
+    lines = [line.strip() for line in printed.splitlines() if "lee-bench run" in line]
+    planned = []
+    for line in lines:
+        _, *arguments = shlex.split(line)
+        done = typed(*arguments, "--dry-run", "--json")
+        assert done.returncode == 0, (line, done.stderr)
+        planned += [cell["path"] for cell in json.loads(done.stdout)["cells"]]
+    assert sorted(planned) == sorted(str(record.key.path) for record in cells)
+
+
+def test_bad_input_is_answered_in_words(typed, made, results, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for arguments, code, words in (
+        (("nowhere",), 2, "There is no folder nowhere"),
+        (("empty",), 1, "No readable record"),
+        (("results", "-o", "/proc/report.html"), 1, "Cannot write /proc/report.html"),
+        (("results", "-o", "results"), 2, "is a folder"),
+        (("results", "--format", "pdf"), 2, "latex"),
+    ):
+        done = typed("report", *arguments)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert words in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("format", ["html", "md", "latex"])
+def test_little_or_mixed_evidence_is_said(typed, made, tmp_path, format):
+    made.store(tmp_path / "one", made.ok())
+    made.store(tmp_path / "failed", made.failed(), made.failed(method="linear"))
+    made.store(tmp_path / "mixed", made.ok(), made.ok("x", method="linear", seconds=60.0))
+    for folder, sentences in (
+        ("one", ("one method only", "one cell only")),
+        ("failed", ("Every cell failed",)),
+        ("mixed", ("different time limits (10.0; 60.0 s)",)),
+    ):
+        done = typed("report", folder, "--format", format, "-o", "-")
+        assert done.returncode == 0, done.stderr
+        for sentence in sentences:
+            assert sentence in done.stderr
+            if format != "latex":
+                assert sentence in done.stdout
+
+
+def test_cells_that_not_all_methods_have_are_said(typed, made, tmp_path):
+    made.store(tmp_path / "r", made.ok(), made.ok(method="linear"), made.ok(task="strogatz_lv1"))
+    done = typed("report", "r", "--format", "md")
+    assert "Missing of 2: linear 1" in done.stderr
