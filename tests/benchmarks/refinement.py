@@ -9,6 +9,8 @@ each round, and prints how many problems they have solved after each round:
     gradient    half of them from estimates after gradient steps
     both        reencode and gradient
     all         rewrite and gradient
+    unread      rewrite, the network shown the data alone: what reading the finds adds; left out
+                unless named
     prior       blind draws from the training prior: nothing learned
     mutants     all, and beside each decode eight mutations of earlier finds: not at equal numbers,
                 only at about equal time; left out unless named
@@ -49,7 +51,9 @@ from lee_bench.tasks.sources import DataSource
 from methods.lee import checkpoint
 from methods.lee.config import Refinement
 from methods.lee.method import Lee
+from methods.lee.model import Embedding
 from methods.lee.refine import Search
+from methods.network.candidates import Candidates
 from methods.prior import Prior
 from methods.symbolic import constants, programs
 from methods.symbolic.archive import rank
@@ -66,6 +70,7 @@ MODES = {
     "both": {"rewritten": 0.0, "mutants": 0.0},
     "all": {"mutants": 0.0},
     "prior": {"mutants": 0.0},
+    "unread": {"stepped": 0.0, "mutants": 0.0},
     "mutants": {"mutants": 8.0},
     "blind": {"mutants": 8.0},
 }
@@ -153,13 +158,20 @@ class Blind(Search):
         return rows, np.zeros(len(rows), dtype=bool)
 
 
+class Unread(Search):
+    """A search whose network never sees its finds, though it rewrites them."""
+
+    def _embed(self, count: int, candidates: Candidates | None = None) -> Embedding:
+        return super()._embed(count)
+
+
 def measured(
     model: torch.nn.Module, law: Law, noise: float, mode: str, settings: Refinement, rounds: int
 ) -> list[dict]:
     """One line for each round; once solved, a search ends and stays solved."""
     seed = sum(law.name.encode()) + round(1e6 * noise)
     problem = Problem(law.X, law.noisy(noise, seed), [f"v{i}" for i in range(law.X.shape[1])])
-    kind = Blind if mode in ("prior", "blind") else Search
+    kind = {"prior": Blind, "blind": Blind, "unread": Unread}.get(mode, Search)
     search = kind(model, problem, replace(settings, **MODES[mode]), threads=1, seed=seed)
     lines: list[dict] = []
     begin = time.perf_counter()
