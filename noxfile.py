@@ -3,6 +3,7 @@
 bench   install everything into .venv and run lee-bench with the arguments after --
 tests   the test suite without its slow part
 smoke   every installable method on one small task, through the real command
+gate    every method on a small grid, held against results/baselines/ci.json; renew: -- renew
 lint    style and format
 slow    the tests that need minutes
 lowest  the test suite on the oldest supported versions
@@ -108,6 +109,13 @@ def smoke(session: nox.Session) -> None:
     limits = ["--noise", "0", "--noise", "0.01", "--time-limit", "5", "--data", "builtin"]
     session.run("lee-bench", "run", *grid, *limits, "--results", str(results))
     session.run("lee-bench", "pareto", str(results))
+
+
+@nox.session
+def gate(session: nox.Session) -> None:
+    """Fail if a method got worse than in the baseline."""
+    install(session)
+    session.run("bash", ".ci/gate", *session.posargs, external=True)
 
 
 @nox.session
