@@ -271,11 +271,11 @@ def _cautions(cells: pd.DataFrame) -> list[str]:
     if ungraded:
         said.append(f"{ungraded} cells could not be graded and are left out of all scores.")
     for suite, members in cells.groupby("suite"):
-        places = members.groupby("label").apply(
-            lambda own: set(zip(own["task"], own["noise"], own["seed"], strict=True)),
-            include_groups=False,
-        )
-        everything = set().union(*places)
+        places = {
+            label: set(zip(own["task"], own["noise"], own["seed"], strict=True))
+            for label, own in members.groupby("label")
+        }
+        everything = set().union(*places.values())
         lacking = {label: len(everything - had) for label, had in places.items()}
         lacking = {label: count for label, count in lacking.items() if count}
         if lacking:
