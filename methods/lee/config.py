@@ -87,7 +87,8 @@ class Refinement:
         bag: points of a bag, if there are more.
         reencoded: share of the z that a find was read for; 0 switches re-encoding off.
         rewritten: share of the expressions from such a z that keep the find but for one part.
-        stepped: share of the z that are improved by gradient steps; 0 switches these off.
+        stepped: share of the z that are improved by gradient steps; 0 switches these off, as they
+            have not paid for their time so far (docs/lee.md).
         steps, step_size: of Adam (Kingma & Ba 2015) on z, whose entries have size 1.
         observations: rows of the data that a gradient step looks at.
         pull: weight of the squared distance from where the steps began.
@@ -105,7 +106,7 @@ class Refinement:
     bag: int = 48
     reencoded: float = 0.5
     rewritten: float = 0.5
-    stepped: float = 0.5
+    stepped: float = 0.0
     steps: int = 8
     step_size: float = 0.05
     observations: int = 128

@@ -20,7 +20,8 @@ def test_the_example_of_the_symbolic_core_runs(capsys):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/protocol.md", "docs/evidence.md", "docs/ci.md", "docs/symbolic-core.md"]
+    "page",
+    ["README.md", "docs/protocol.md", "docs/evidence.md", "docs/ci.md", "docs/symbolic-core.md"],
 )
 def test_links_and_pictures_are_there(page):
     path = DOCS.parent / page

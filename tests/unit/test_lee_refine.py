@@ -30,7 +30,7 @@ TINY = ModelConfig(
     width=32, heads=2, hidden=48, cell=16, encoders=2, decoders=2, z_width=16, max_length=20
 )
 SMALL = Refinement(
-    decodes=96, first=48, samples=8, steps=2, observations=32, rewritten=0, mutants=0
+    decodes=96, first=48, samples=8, rewritten=0, stepped=0.5, steps=2, observations=32, mutants=0
 )
 MODES = {
     "one-shot": {"reencoded": 0.0, "stepped": 0.0},
