@@ -83,6 +83,30 @@ def test_another_time_limit_is_refused(typed, grid, baseline):
     assert "2 not comparable" in done.stderr
 
 
+def test_all_cells_of_a_method_are_judged_together_too(typed, grid, tmp_path):
+    for noise in (0.0, 0.01):
+        grid("before", noise=noise)
+        grid("now", found="20 - x", noise=noise)
+    typed("baseline", "before", "-o", "ci.json", "--exact", "linear")
+    done = typed("check", "now", "--baseline", "ci.json", "--junit", "junit.xml",
+                 "--markdown", "comment.md", "--json")  # fmt: skip
+    assert done.returncode == 1
+    groups = json.loads(done.stdout)["groups"]
+    everywhere = [(g["method"], g["noise"], g["fails"]) for g in groups if g["suite"] == "all"]
+    assert everywhere == [("operon", None, True)]
+    suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert [suite.get("name") for suite in suites] == [
+        "strogatz, noise 0", "strogatz, noise 0.01", "all",
+    ]  # fmt: skip
+    assert "| all | `operon` | solved |" in (tmp_path / "comment.md").read_text()
+
+
+def test_times_of_a_shared_machine_are_left_out_on_demand(typed, grid, baseline):
+    grid("now", search=9.0)
+    assert typed("check", "now", "--baseline", baseline).returncode == 1
+    assert typed("check", "now", "--baseline", baseline, "--no-times").returncode == 0
+
+
 def test_renewing_shows_what_changed_and_keeps_equality(typed, grid, baseline, tmp_path):
     grid("now", found="20 - x")
     done = typed("baseline", "now", "--output", baseline)
