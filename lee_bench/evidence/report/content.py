@@ -248,12 +248,12 @@ def _how_sure(best: str, second: str, pairs: pd.DataFrame, metric: str) -> list[
             if row.method == second:
                 wins, losses = losses, wins
             if not wins and not losses:
-                return [f"{best} and {second} are level on all {row.tasks} problems they share."]
+                return [f"{best} and {second} are level on all {_problems(row.tasks)} they share."]
             chance = "chance hardly explains that" if row.p_holm < 0.05 else "that may be chance"
             p = p_text(row.p_holm)
             sentence = (
-                f"{best} against {second}: better on {wins} problems, worse on {losses}, level on "
-                f"{row.ties}; {chance} (corrected p {p if p.startswith('<') else f'= {p}'})."
+                f"{best} against {second}: better on {_problems(wins)}, worse on {losses}, level "
+                f"on {row.ties}; {chance} (corrected p {p if p.startswith('<') else f'= {p}'})."
             )
             return [sentence]
     return []
@@ -360,6 +360,10 @@ def _data(graded: Sequence[Cell]) -> list[tuple[str, str, str, str, str]]:
             source = str(data.get("source", key.data))
             found.add((key.suite, key.task, source, rows, str(data["sha256"])))
     return sorted(found)
+
+
+def _problems(count: int) -> str:
+    return f"{count} problem" if count == 1 else f"{count} problems"
 
 
 def _minute(time: str) -> str:

@@ -54,7 +54,7 @@ def page(report: Report) -> str:
 def markdown(report: Report) -> str:
     """Tables for a pull request."""
     environment = _environment(finalize=_safely(_markdown))
-    environment.filters["indented"] = lambda text: Markup(f"    {_one_line(text)}")  # noqa: S704  code
+    environment.filters["code"] = lambda text: Markup(_one_line(text))  # noqa: S704  in a fence
     return environment.get_template("comment.md").render(report=report)
 
 
