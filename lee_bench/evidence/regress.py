@@ -316,11 +316,13 @@ def flip_test(good: np.ndarray) -> float:
         every = np.arange(2 ** len(x))[:, None] >> np.arange(len(x)) & 1
         return float(((1 - 2 * every) @ x <= seen).mean())
     random = np.random.default_rng(0)
-    block = max(1, 4_000_000 // len(x))
+    block, width = max(1, 1_000_000 // len(x)), -(-len(x) // 8)
     hits = 0
     for start in range(0, _FLIPS, block):
-        signs = random.integers(2, size=(min(block, _FLIPS - start), len(x)), dtype=np.int8)
-        hits += int(((1.0 - 2.0 * signs) @ x <= seen).sum())
+        octets = random.bytes(min(block, _FLIPS - start) * width)
+        bits = np.unpackbits(np.frombuffer(octets, np.uint8).reshape(-1, width), axis=1)
+        flipped = bits[:, : len(x)].astype(np.float64) @ x
+        hits += int((x.sum() - 2 * flipped <= seen).sum())
     return (1 + hits) / (1 + _FLIPS)
 
 
