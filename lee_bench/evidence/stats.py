@@ -131,7 +131,7 @@ def _paired(a: pd.Series, b: pd.Series, metric: Metric) -> Paired:
         difference = (a - b)[shared].fillna(0.0)  # of two failures, which are infinite
     by_task = difference.groupby(level="task")
     each = (by_task.median() if metric.summary is Summary.MEDIAN else by_task.mean()).fillna(0.0)
-    each[each.abs() < metric.resolution] = 0.0
+    each = each.mask(each.abs() < metric.resolution, 0.0)  # setting them in place is far slower
     good = each.to_numpy() * (1.0 if metric.higher_is_better else -1.0)
     low, high = interval(each, each.index.to_series(), metric.summary)
     effect, p = _wilcoxon(good)
