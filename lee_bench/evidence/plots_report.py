@@ -11,7 +11,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lee_bench.evidence.plots import SIZE, TIME, draw_pareto, look
+from lee_bench.evidence.plots import SIZE, draw_pareto, look
 from lee_bench.evidence.plots_curves import draw_noise, draw_over_time, draw_ranks
 
 # What has another colour on dark paper: paper, ink and what lies between, and two blues.
@@ -38,17 +38,6 @@ def fronts(table: pd.DataFrame) -> list[str]:
     return [
         _inline(lambda p=panel: draw_pareto(table, SIZE, only=tuple(p)), "front",
                 f"Front of {panel.suite}, noise {panel.noise:g}; the scores are in a table below")
-        for panel in panels
-    ]  # fmt: skip
-
-
-def times(table: pd.DataFrame) -> list[str]:
-    """Accuracy against search time, a picture a suite and noise level."""
-    drawn = table.dropna(subset=["r2_test", "seconds"])
-    panels = drawn[["suite", "noise"]].drop_duplicates().itertuples(index=False)
-    return [
-        _inline(lambda p=panel: draw_pareto(table, TIME, only=tuple(p)), "time",
-                f"R² against time of {panel.suite}, noise {panel.noise:g}")
         for panel in panels
     ]  # fmt: skip
 

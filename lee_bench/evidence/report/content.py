@@ -12,7 +12,7 @@ import pandas as pd
 from lee_bench import __version__
 from lee_bench.evidence import aggregate, stats
 from lee_bench.evidence.grade import GRADE_VERSION, SYMPY, Cell
-from lee_bench.evidence.metrics import ACCURATE, COMPLEXITY, METRICS, R2_TEST, SECONDS, SOLVED
+from lee_bench.evidence.metrics import ACCURATE, COMPLEXITY, METRICS, R2_TEST, SOLVED
 from lee_bench.evidence.report.commands import commands
 from lee_bench.evidence.words import number, p_text, r2_text
 from lee_bench.runs.record import Status
@@ -164,7 +164,7 @@ def gather(graded: Sequence[Cell], name: str) -> Report:
     """
     cells = aggregate.cells(graded)
     summary = aggregate.summary(cells)
-    scores = (SOLVED, ACCURATE, R2_TEST, COMPLEXITY, SECONDS)
+    scores = (SOLVED, ACCURATE, R2_TEST, COMPLEXITY)
     comparisons = stats.paired_table(cells, scores)
     failures, left = _failures(cells)
     return Report(

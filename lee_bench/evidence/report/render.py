@@ -23,7 +23,7 @@ from lee_bench.evidence.report.problems import loss_text, matrix, problems
 from lee_bench.evidence.words import number, p_text, r2_text
 from lee_bench.latex import escape as escape_tex
 
-PLAIN_BYTES = 2_500_000
+PLAIN_BYTES = 1_000_000
 """Problems are packed where together they would be larger; then only scripts can open them."""
 
 
@@ -120,7 +120,6 @@ def _colours(report: Report) -> Mapping[str, str]:
 def _pictures(report: Report) -> Mapping[str, list[Markup]]:
     drawn = {
         "fronts": plots_report.fronts(report.summary),
-        "times": plots_report.times(report.summary),
         "over_noise": plots_report.over_noise(report.summary),
         "over_time": plots_report.over_time(report.cells),
         "ranks": plots_report.ranks(report.ranks),
