@@ -167,7 +167,7 @@ def caption(axis: str, words: str, width: float) -> str:
 
 def freeze(figure: Figure) -> None:
     """Lay the figure out once; places of texts are known only then, and must not move again."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
 
