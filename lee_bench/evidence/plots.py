@@ -257,7 +257,9 @@ def _failures(members: pd.DataFrame) -> str:
     failed = members[members["failed"] > 0]
     worst = [f"{row.label} {row.failed} of {row.cells}" for row in failed.itertuples()]
     shown = ", ".join(worst[:4]) + (f" and {len(worst) - 4} more" if len(worst) > 4 else "")
-    return f"{members['tasks'].max()} tasks; failed cells: {shown or 'none'}"
+    ungraded = members["ungraded"].sum()
+    words = f"{members['tasks'].max()} tasks; failed cells: {shown or 'none'}"
+    return words + (f"; without a grade: {ungraded}" if ungraded else "")
 
 
 def name_marks(

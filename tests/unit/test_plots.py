@@ -27,6 +27,7 @@ def table(points: list[tuple[float, float]], suite: str = "strogatz", noise: flo
             "tasks": 14,
             "cells": 14,
             "failed": [14 if np.isnan(r2) else 0 for _, r2 in points],
+            "ungraded": 0,
             "complexity": [size for size, _ in points],
             "r2_test": [r2 for _, r2 in points],
             "rank": [1.0 + i for i in range(len(points))],
@@ -86,13 +87,14 @@ def test_panels_files_and_failures(tmp_path):
         [
             table([(5, 0.5), (30, 0.9999), (20, np.nan)], noise=0.0),
             table([(5, 0.5), (30, 0.99)], noise=0.1),
-            table([(5, -3.0)], "blackbox", 0.0),
+            table([(5, -3.0)], "blackbox", 0.0).assign(ungraded=3),
         ]
     )
     figure = draw_pareto(numbers)
     texts = [text.get_text() for ax in figure.axes for text in ax.texts]
     assert len(figure.axes) == 4
     assert "14 tasks; failed cells: gplearn 14 of 14" in texts
+    assert "14 tasks; failed cells: none; without a grade: 3" in texts
     assert "not measured" in texts
     files = pareto(numbers, tmp_path / "new" / "front")
     assert [path.name for path in files] == ["front.png", "front.svg"]
