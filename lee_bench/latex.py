@@ -81,10 +81,15 @@ def to_latex(expression: Expression, digits: int | None = None) -> str:
     return expression.fold(leaf, _apply)[0]
 
 
-def _number(value: int | float, digits: int | None) -> _Part:
-    text = str(value) if isinstance(value, int) else repr(float(value))
+def written(value: int | float, digits: int | None) -> str:
+    """A number as Python writes it, decimals cut to so many significant digits if told."""
     if digits is not None and isinstance(value, float):
-        text = f"{value:.{digits}g}"
+        return f"{value:.{digits}g}"
+    return str(value) if isinstance(value, int) else repr(float(value))
+
+
+def _number(value: int | float, digits: int | None) -> _Part:
+    text = written(value, digits)
     mantissa, _, exponent = text.partition("e")
     if exponent:
         power = f"10^{{{int(exponent)}}}"

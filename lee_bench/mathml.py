@@ -11,7 +11,7 @@ from html import escape
 from typing import NamedTuple
 
 from lee_bench.expression import Constant, Expression, Node, Number, Operator, Variable
-from lee_bench.latex import GREEK, split_name
+from lee_bench.latex import GREEK, split_name, written
 
 _SUM, _PRODUCT, _SIGNED, _FRACTION, _POWER, _ATOM = range(6)  # what binds tighter comes later
 _MINUS = '<mo form="prefix">−</mo>'
@@ -89,9 +89,7 @@ def _greek(name: str) -> str:
 
 
 def _number(value: int | float, digits: int | None) -> _Part:
-    text = str(value) if isinstance(value, int) else repr(float(value))
-    if digits is not None and isinstance(value, float):
-        text = f"{value:.{digits}g}"
+    text = written(value, digits)
     mantissa, _, exponent = text.removeprefix("-").partition("e")
     markup = f"<mn>{mantissa}</mn>"
     if exponent:

@@ -59,7 +59,7 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
         rows = torch.arange(len(own), device=device)
         decodes = fitted(own, functions[rows // DECODES], **fit)
         error = decodes.error(functions.y[rows // DECODES]).view(-1, DECODES)
-        given["own"] = decodes[rows[::DECODES]]
+        given["own"] = decodes[::DECODES]
         given["best"] = decodes[rows[::DECODES] + error.argmin(1)]
         readings = {"none": first}
         for kind, candidate in given.items():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from lee_bench.cli import main
+from lee_bench.runs.record import Status
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -40,6 +41,24 @@ def lee_bench(tmp_path, command):
         )
 
     return run
+
+
+@pytest.fixture
+def three_methods(made, tmp_path):
+    """Makes a folder with three methods at two noise levels, of which one always fails so."""
+
+    def make(failure: Status) -> Path:
+        records = []
+        for noise in (0.0, 0.1):
+            records += [
+                made.ok(method="operon", noise=noise),
+                made.ok("20 - x", method="linear", noise=noise),
+                made.failed(failure, method="pysr", noise=noise),
+            ]
+        made.store(tmp_path / "results", *records)
+        return tmp_path / "results"
+
+    return make
 
 
 @pytest.fixture

@@ -12,17 +12,8 @@ from lee_bench.runs.record import Status
 
 
 @pytest.fixture
-def results(made, tmp_path):
-    """A folder with three methods at two noise levels; one of them always fails."""
-    records = []
-    for noise in (0.0, 0.1):
-        records += [
-            made.ok(method="operon", noise=noise),
-            made.ok("20 - x", method="linear", noise=noise),
-            made.failed(Status.UNAVAILABLE, method="pysr", noise=noise),
-        ]
-    made.store(tmp_path / "results", *records)
-    return tmp_path / "results"
+def results(three_methods):
+    return three_methods(Status.UNAVAILABLE)
 
 
 def no_traceback(done) -> None:

@@ -17,17 +17,8 @@ EVIL = '</script><script>document.title="hit"</script><img src=x onerror=alert(1
 
 
 @pytest.fixture
-def results(made, tmp_path):
-    """A folder with three methods at two noise levels; one of them always fails."""
-    records = []
-    for noise in (0.0, 0.1):
-        records += [
-            made.ok(method="operon", noise=noise),
-            made.ok("20 - x", method="linear", noise=noise),
-            made.failed(Status.CRASH, method="pysr", noise=noise),
-        ]
-    made.store(tmp_path / "results", *records)
-    return tmp_path / "results"
+def results(three_methods):
+    return three_methods(Status.CRASH)
 
 
 class Elements(HTMLParser):
