@@ -86,7 +86,8 @@ class Refinement:
         samples: expressions written from one z.
         bag: points of a bag, if there are more.
         reencoded: share of the z that a find was read for; 0 switches re-encoding off.
-        rewritten: share of the expressions from such a z that keep the find but for one part.
+        rewritten: share of the expressions that keep a find but for one part: the find that their
+            z was read for, or else any.
         stepped: share of the z that are improved by gradient steps; 0 switches these off, as they
             have not paid for their time so far (docs/lee.md).
         steps, step_size: of Adam (Kingma & Ba 2015) on z, whose entries have size 1.
@@ -104,7 +105,7 @@ class Refinement:
     first: int = 256
     samples: int = 32
     bag: int = 48
-    reencoded: float = 0.5
+    reencoded: float = 0.25
     rewritten: float = 0.5
     stepped: float = 0.0
     steps: int = 8

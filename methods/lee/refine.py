@@ -11,8 +11,8 @@ comes from one of four sources:
 - either of them *stepped*: improved by gradient steps on z, so that the evaluation decoder agrees
   with observations beyond the bag.
 
-From a z that has read a find some expressions are written in full, and some keep the find but for
-one part, which is *rewritten*: a find is often right in all but one.
+From each z some expressions are written in full, and some keep a find but for one part, which is
+*rewritten*: a find is often right in all but one. It is the find that z has read, or else any.
 
 Mutations of finds may be offered beside the decodes (`Refinement.mutants`).
 
@@ -167,8 +167,9 @@ class Search:
     def _round(self, decodes: int) -> Round:
         begin, s, pool = time.perf_counter(), self.settings, self.pool
         temperature = self.temperature
-        embedding, read, source = self._embeddings(math.ceil(decodes / s.samples))
-        tokens, rewritten = self._write(embedding, read)
+        finds = self._finds()
+        embedding, read, source = self._embeddings(math.ceil(decodes / s.samples), finds)
+        tokens, rewritten = self._write(embedding, read, finds)
         source = np.where(rewritten, SOURCES.index("rewritten"), source.repeat(s.samples))
         tokens, source = tokens[:decodes], source[:decodes]
         before = set(pool.archive.entries())
@@ -197,7 +198,7 @@ class Search:
             kept=_by_source(kept),
         )
 
-    def _embeddings(self, count: int) -> tuple[Embedding, np.ndarray, np.ndarray]:
+    def _embeddings(self, count: int, finds: _Finds) -> tuple[Embedding, np.ndarray, np.ndarray]:
         """Some z.
 
         Returns:
@@ -205,15 +206,14 @@ class Search:
             and the source of each, an index of SOURCES (count,).
         """
         s = self.settings
-        cores, constants = self._finds() if s.reencoded else ((), ())
-        given = round(s.reencoded * count) if len(cores) else 0
-        read = np.full((count, cores.shape[1] if given else 1), tok.PAD)
+        given = round(s.reencoded * count) if len(finds) else 0
+        read = np.full((count, finds.cores.shape[1]), tok.PAD)
         with torch.no_grad(), computing(self._device, self._dtype):
             parts = []
             if given < count:
                 parts.append(self._embed(count - given))
             if given:
-                candidates = self._drawn(given, cores, constants)
+                candidates = self._drawn(given, finds)
                 read[-given:, : candidates.tokens.shape[1]] = candidates.tokens.cpu()
                 parts.append(self._embed(given, candidates))
             embedding = Embedding.join(parts)
@@ -234,8 +234,8 @@ class Search:
             candidates = replace(candidates, prediction=candidates.prediction.gather(1, bags))
         return self.model.embed(seen.X[bags], seen.y[bags], seen.numbers(count), candidates)
 
-    def _finds(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Cores in the archive that can be read, shortest description first, inner constants."""
+    def _finds(self) -> _Finds:
+        """What in the archive can be read."""
         entries = self.pool.archive.entries()
         order = rank(entries, len(self.problem.all_y), self.problem.floor)
         entries = [entries[i] for i in order]
@@ -246,18 +246,18 @@ class Search:
         # Scale and offset stand in front: the core's own constants are the last ones.
         counts = tok.count_constants(cores[rows]).tolist()
         fitted = (entries[i].constants for i in rows.tolist())
-        return cores[rows], [c[len(c) - n :] for c, n in zip(fitted, counts, strict=True)]
+        inner = [c[len(c) - n :] for c, n in zip(fitted, counts, strict=True)]
+        return _Finds(cores[rows], inner)
 
-    def _drawn(self, count: int, cores: np.ndarray, inner: list[np.ndarray]) -> Candidates:
+    def _drawn(self, count: int, finds: _Finds) -> Candidates:
         """Some of the finds as the network reads them, predictions at all rows."""
-        some = min(count, len(cores))
-        picked = self._rng.choice(len(cores), some, replace=False, p=_chances(len(cores)))
+        picked = finds.drawn(min(count, len(finds)), self._rng, replace=False)
         picked = np.resize(picked, count)
-        cores = cores[picked]
+        cores = finds.cores[picked]
         cores = cores[:, : tok.lengths(cores).max()]
         constants = np.zeros(cores.shape)
         for row, i in zip(constants, picked, strict=True):
-            row[: len(inner[i])] = inner[i]
+            row[: len(finds.constants[i])] = finds.constants[i]
         problem = self.problem
         values = programs.evaluate(cores, problem.X, constants, threads=self.threads)
         arrays = cores, constants, best_affine(values, problem.y, problem.weights)
@@ -266,11 +266,11 @@ class Search:
 
     def _mutated(self, count: int) -> np.ndarray:
         """Mutations of finds, int64 (count, max_length); none where there are no finds."""
-        cores, _ = self._finds()
+        finds = self._finds()
         room = self.model.config.max_length
-        rows = np.full((count if len(cores) else 0, room), tok.PAD)
+        rows = np.full((count if len(finds) else 0, room), tok.PAD)
         if len(rows):
-            cores = cores[self._rng.choice(len(cores), count, p=_chances(len(cores)))][:, :room]
+            cores = finds.cores[finds.drawn(count, self._rng)][:, :room]
             rows[:, : cores.shape[1]] = cores
         return mutate(rows, np.full(len(rows), len(self.problem.columns)), self._rng)
 
@@ -292,11 +292,15 @@ class Search:
             adam.step()
         return functional.rms_norm(z.detach(), (z.shape[-1],))
 
-    def _write(self, embedding: Embedding, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _write(
+        self, embedding: Embedding, read: np.ndarray, finds: _Finds
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Expressions sampled from each z in turn.
 
         Args:
-            embedding: z. read: what they have read, see `_embeddings`.
+            embedding: z.
+            read: what they have read, see `_embeddings`.
+            finds: what the others may rewrite.
 
         Returns:
             tokens, int64 (B, max_length), and which of them are rewritten finds, bool (B,).
@@ -304,7 +308,10 @@ class Search:
         s = self.settings
         place = np.tile(np.arange(s.samples), len(read))
         given = read.repeat(s.samples, 0)
-        rewritten = (place < round(s.rewritten * s.samples)) & (given[:, 0] != tok.PAD)
+        rewritten = place < round(s.rewritten * s.samples) * bool(len(finds))
+        other = rewritten & (given[:, 0] == tok.PAD)
+        if other.any():
+            given[other] = finds.cores[finds.drawn(other.sum(), self._rng)]
         given[~rewritten] = np.where(np.arange(given.shape[1]), tok.PAD, tok.CONSTANT)
         # Any part but the whole, if there is one; of what is no find, all.
         length = tok.lengths(given)
@@ -322,10 +329,25 @@ class Search:
         return tokens.cpu().numpy(), rewritten
 
 
-def _chances(count: int) -> np.ndarray:
-    """Of finds in order of rank: one over the rank, so that no find is out of reach."""
-    chances = 1 / np.arange(1, count + 1)
-    return chances / chances.sum()
+@dataclass(frozen=True, eq=False)
+class _Finds:
+    """Entries of the archive, shortest description first.
+
+    Attributes:
+        cores: without scale and offset, int64 (N, L).
+        constants: those inside each core.
+    """
+
+    cores: np.ndarray
+    constants: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.cores)
+
+    def drawn(self, count: int, rng: np.random.Generator, *, replace: bool = True) -> np.ndarray:
+        """Indices, the chance of each one over its rank, so that no find is out of reach."""
+        chances = 1 / np.arange(1, len(self) + 1)
+        return rng.choice(len(self), count, replace=replace, p=chances / chances.sum())
 
 
 def best_affine(values: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -63,7 +63,7 @@ class LatentMethod(PoolMethod):
         return weights.find(cls.name, cls.title, cls.shipped, name)
 
     def prepare(self, task: Task, budget: Budget, seed: int) -> None:
-        """Load the weights, compile all kernels, and search once on a toy."""
+        """Load the weights, compile all kernels, and search one round on a toy."""
         import numpy as np
         import torch
 
@@ -74,7 +74,7 @@ class LatentMethod(PoolMethod):
         warm_up(budget.threads)
         X = np.random.default_rng(0).uniform(1, 2, (64, 1))
         y = np.random.default_rng(1).normal(size=64)  # no law: never solved early
-        self.begin(Problem(X, y, ("a",)), threads=budget.threads).run(math.inf, max_rounds=2)
+        self.begin(Problem(X, y, ("a",)), threads=budget.threads).run(math.inf, max_rounds=1)
 
     def explore(
         self, problem: Problem, budget: Budget, seed: int, deadline: float

@@ -5,12 +5,11 @@ each round, and prints how many problems they have solved after each round:
 
     one-shot    every expression from a first estimate, fresh bags of points in each round
     reencode    half of them from estimates that have read an earlier find
-    rewrite     the same, half of those keeping the find but for one part
+    rewrite     a quarter of them so, and half of all keep a find but for one part
     gradient    half of them from estimates after gradient steps
     both        reencode and gradient
     all         rewrite and gradient
-    unread      rewrite, the network shown the data alone: what reading the finds adds; left out
-                unless named
+    unread      half of all keeping a find but for one part, the network shown the data alone
     prior       blind draws from the training prior: nothing learned
     mutants     rewrite, and beside each decode eight mutations of earlier finds: not at equal
                 numbers, only at about equal time; left out unless named
@@ -51,9 +50,7 @@ from lee_bench.tasks.sources import DataSource
 from methods.lee import checkpoint
 from methods.lee.config import Refinement
 from methods.lee.method import Lee
-from methods.lee.model import Embedding
 from methods.lee.refine import Search
-from methods.network.candidates import Candidates
 from methods.prior import Prior
 from methods.symbolic import constants, programs
 from methods.symbolic.archive import rank
@@ -63,7 +60,8 @@ from methods.symbolic.search import SOLVED, Pool, Problem, warm_up
 HELD_OUT = "held-out"
 SEED = 777  # of the held-out functions; training's streams are seeded by other numbers
 _OFF = {"reencoded": 0.0, "rewritten": 0.0, "stepped": 0.0, "mutants": 0.0}
-_READ, _REWRITE, _STEP = {"reencoded": 0.5}, {"reencoded": 0.5, "rewritten": 0.5}, {"stepped": 0.5}
+_READ, _STEP = {"reencoded": 0.5}, {"stepped": 0.5}
+_REWRITE = {"reencoded": 0.25, "rewritten": 0.5}  # the defaults
 MODES = {
     "one-shot": _OFF,
     "reencode": _OFF | _READ,
@@ -71,8 +69,8 @@ MODES = {
     "gradient": _OFF | _STEP,
     "both": _OFF | _READ | _STEP,
     "all": _OFF | _REWRITE | _STEP,
+    "unread": _OFF | {"rewritten": 0.5},
     "prior": _OFF,
-    "unread": _OFF | _REWRITE,
     "mutants": _OFF | _REWRITE | {"mutants": 8.0},
     "blind": _OFF | {"mutants": 8.0},
 }
@@ -151,20 +149,13 @@ class Blind(Search):
         super().__init__(*args, seed=seed, **kwargs)
         self._draws = draws(len(self.problem.columns), self.settings.decodes, seed)
 
-    def _embeddings(self, count: int) -> tuple[None, np.ndarray, np.ndarray]:
+    def _embeddings(self, count: int, finds: object) -> tuple[None, np.ndarray, np.ndarray]:
         return None, np.zeros((count, 1)), np.zeros(count, dtype=np.int64)
 
-    def _write(self, embedding: None, read: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _write(self, embedding: None, read: object, finds: object) -> tuple[np.ndarray, np.ndarray]:
         drawn = next(self._draws)
         rows = np.pad(drawn, ((0, 0), (0, self.model.config.max_length - drawn.shape[1])))
         return rows, np.zeros(len(rows), dtype=bool)
-
-
-class Unread(Search):
-    """A search whose network never sees its finds, though it rewrites them."""
-
-    def _embed(self, count: int, candidates: Candidates | None = None) -> Embedding:
-        return super()._embed(count)
 
 
 def measured(
@@ -173,7 +164,7 @@ def measured(
     """One line for each round; once solved, a search ends and stays solved."""
     seed = sum(law.name.encode()) + round(1e6 * noise)
     problem = Problem(law.X, law.noisy(noise, seed), [f"v{i}" for i in range(law.X.shape[1])])
-    kind = {"prior": Blind, "blind": Blind, "unread": Unread}.get(mode, Search)
+    kind = {"prior": Blind, "blind": Blind}.get(mode, Search)
     search = kind(model, problem, replace(settings, **MODES[mode]), threads=1, seed=seed)
     lines: list[dict] = []
     begin = time.perf_counter()
@@ -303,7 +294,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.05])
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--decodes", type=int, default=512, help="of each round")
-    parser.add_argument("--modes", nargs="+", default=list(MODES)[:7], choices=MODES)
+    parser.add_argument("--modes", nargs="+", default=list(MODES)[:8], choices=MODES)
     parser.add_argument("--weights", default="small", help="a size that ships, or a folder")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of Refinement")
     parser.add_argument("--shard", default="1/1", help="I/N: only part I of N")

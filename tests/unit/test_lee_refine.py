@@ -30,7 +30,15 @@ TINY = ModelConfig(
     width=32, heads=2, hidden=48, cell=16, encoders=2, decoders=2, z_width=16, max_length=20
 )
 SMALL = Refinement(
-    decodes=96, first=48, samples=8, rewritten=0, stepped=0.5, steps=2, observations=32, mutants=0
+    decodes=96,
+    first=48,
+    samples=8,
+    reencoded=0.5,
+    rewritten=0,
+    stepped=0.5,
+    steps=2,
+    observations=32,
+    mutants=0,
 )
 MODES = {
     "one-shot": {"reencoded": 0.0, "stepped": 0.0},
@@ -110,7 +118,7 @@ def test_some_expressions_keep_a_find_but_for_one_part(model, monkeypatch):
     search = searched(model, 3, replace(SMALL, rewritten=0.75))
     assert search.history[0].sources == {"data": 48}
     assert search.history[2].sources == {
-        "data": 24, "data, stepped": 24, "candidate": 6, "candidate, stepped": 6, "rewritten": 36
+        "data": 6, "data, stepped": 6, "candidate": 6, "candidate, stepped": 6, "rewritten": 72
     }  # fmt: skip
     part, tokens = written[2]
     rows = part.stop - part.start < (part.tokens != tok.PAD).sum(1)  # not written as a whole
@@ -118,6 +126,12 @@ def test_some_expressions_keep_a_find_but_for_one_part(model, monkeypatch):
     for row, find, start in zip(tokens[rows], part.tokens[rows], part.start[rows], strict=True):
         assert start > 0
         assert torch.equal(row[:start], find[:start])
+
+
+def test_finds_are_rewritten_where_none_is_read(model):
+    search = searched(model, 3, replace(SMALL, reencoded=0.0, stepped=0.0, rewritten=0.5))
+    assert search.history[0].sources == {"data": 48}
+    assert search.history[2].sources == {"data": 48, "rewritten": 48}
 
 
 def test_mutants_come_beside_the_decodes(model):
