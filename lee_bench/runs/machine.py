@@ -31,8 +31,12 @@ def available_cores() -> int:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    pairs = (line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
+    first = {key.strip(): value.strip() for key, value in pairs}
+    name = first.get("model name") or platform.machine()
+    # Virtual machines hide the generation in the name, though generations round differently.
+    kind = [f"{key} {first[key]}" for key in ("cpu family", "model") if key in first]
+    return f"{name} ({', '.join(kind)})" if kind else name

@@ -1,0 +1,132 @@
+"""What the parts of LEE's training are worth: `python tests/benchmarks/ablations.py`.
+
+Trains LEE `small` from nothing on the same number of functions in each of some ways, and prints the
+held-out figures of `methods.lee.validation`:
+
+    full        as shipped, but that own decodes are read from a third of the way on
+    unseen      a candidate's prediction is hidden from the encoder, and so is the residual
+    noiseless   no noise on y in training (the held-out functions have noise)
+    small bags  16 points in every bag; large bags: 48
+    one way     no function is read both with and without a candidate
+    no g_eval   the evaluation decoder is not trained
+    no z noise  z is decoded as it is
+    narrow      two thirds of the width
+
+So few functions rank what matters early; a hundredth of a nat is within what another seed does
+(`--seeds` shows how much that is). Results go to a CSV; the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from methods.lee.config import SIZES, ModelConfig, TaskConfig
+from methods.lee.model import LEE, Embedding
+from methods.lee.objective import Objective
+from methods.network.candidates import Candidates
+from methods.network.functions import NumberedFunctions
+from methods.training import Feed, Settings, Trainer
+
+FIGURES = ["none", "truth", "mutant", "own", "best", "g_eval", "recovered"]
+
+
+class Unseen(LEE):
+    """LEE that sees the tokens and constants of candidates, but not what they predict."""
+
+    def embed(self, X, y, variables, candidates: Candidates | None = None) -> Embedding:
+        if candidates is not None:
+            nothing = torch.full_like(candidates.prediction, torch.nan)
+            candidates = replace(candidates, prediction=nothing)
+        return super().embed(X, y, variables, candidates)
+
+
+def noiseless(objective: Objective) -> None:
+    """Take the noise from the training data of an objective."""
+    data = objective.data
+    data.sampler = replace(data.sampler, noiseless=1.0)
+    data.functions = NumberedFunctions(data.task.rows, data.sampler, data.task.seed)
+
+
+Way = tuple[type[LEE], dict, dict, Callable[[Objective], None] | None]
+WAYS: dict[str, Way] = {
+    "full": (LEE, {}, {}, None),
+    "unseen": (Unseen, {}, {}, None),
+    "noiseless": (LEE, {}, {}, noiseless),
+    "small bags": (LEE, {}, {"bags": (16,)}, None),
+    "large bags": (LEE, {}, {"bags": (48,)}, None),
+    "one way": (LEE, {}, {"twice": 0.0}, None),
+    "no g_eval": (LEE, {}, {"evaluation": 0.0}, None),
+    "no z noise": (LEE, {}, {"z_noise": 0.0}, None),
+    "narrow": (LEE, {"width": 128, "hidden": 384, "cell": 64}, {}, None),
+}
+
+
+def measured(way: str, functions: int, seed: int, threads: int, folder: Path) -> dict[str, float]:
+    """Held-out figures after so many functions, and the seconds it took."""
+    network, shape, asked, change = WAYS[way]
+    torch.manual_seed(seed)
+    task = TaskConfig(**{"seed": seed, **asked})
+    steps = functions // (task.rows * threads)
+    task = replace(task, own_from=steps * threads // 3)
+    config: ModelConfig = replace(SIZES["small"], **shape)
+    objective = Objective(network(config), task, torch.device("cpu"))
+    if change is not None:
+        change(objective)
+    settings = Settings(shards=threads)
+    trainer = Trainer(objective, folder, settings, {}, lambda report: None)
+    feed = Feed(objective.data, 0, 0, settings.ahead)
+    begin = time.perf_counter()
+    try:
+        for step in range(steps):
+            rise, fall = (step + 1) / min(settings.warmup, steps / 4), 2 * (1 - step / steps)
+            trainer.step([feed.next() for _ in range(threads)], min(1.0, rise, fall))
+    finally:
+        feed.close()
+    seconds = time.perf_counter() - begin
+    figures = objective.validate(trainer.average.eval())
+    return {name: figures[name] for name in FIGURES} | {"seconds": seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--functions", type=int, default=60_000)
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path, default=Path("results/ablations"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    file = args.out / f"{args.functions}.csv"
+    known = set()
+    if file.exists():
+        known = set(pd.read_csv(file)[["way", "seed"]].itertuples(index=False, name=None))
+    torch.set_flush_denormal(True)
+    with file.open("a", newline="") as lines:
+        writer = csv.DictWriter(lines, ["way", "seed", *FIGURES, "seconds"])
+        if lines.tell() == 0:
+            writer.writeheader()
+        for seed in args.seeds:
+            for way in args.ways:
+                if (way, seed) in known:
+                    continue
+                figures = measured(way, args.functions, seed, args.threads, args.out)
+                row = {name: f"{value:.4f}" for name, value in figures.items()}
+                writer.writerow({"way": way, "seed": seed} | row)
+                lines.flush()
+                print(way, seed, row, flush=True)
+    print(pd.read_csv(file).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
