@@ -72,7 +72,9 @@ class RunProgress:
 
     def _print_line(self, record: RunRecord, r2: float | None) -> None:
         seconds = record.seconds.get("search", record.seconds.get("cell", 0.0))
-        found = f"R² {r2_text(r2)}" if r2 is not None else record.reason.splitlines()[0][:100]
+        # A formula may have ended well and still have no score: it need not be finite on test data.
+        why = (record.reason or "the formula has no finite test R²").splitlines()[0][:100]
+        found = why if r2 is None else f"R² {r2_text(r2)}"
         console.err.print(
             f"[{self.done}/{self.total}] {record.key}: {record.status}, {seconds:.1f} s, {found}",
             markup=False,

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lee_bench.cli.progress import RunProgress
+
 SMALL = ("--suite", "strogatz", "--limit", "2", "--data", "builtin", "--method", "linear")
 QUICK = ("--noise", "0", "--time-limit", "5")
 
@@ -191,3 +193,10 @@ def test_kill_nine_loses_the_cells_in_flight_and_nothing_else(command, lee_bench
     arguments = ("--suite", "strogatz", "--data", "builtin", "--noise", "0")
     done = lee_bench("run", *STEADY, *arguments)
     assert (done.returncode, len(records(tmp_path))) == (0, 42)
+
+
+def test_a_formula_without_a_score_is_a_line_of_the_progress(made, capsys):
+    record = made.ok("log(x - 100)")
+    with RunProgress([record.key], lambda record: None) as progress:
+        progress.add(record)
+    assert "[1/1] strogatz" in capsys.readouterr().err
