@@ -122,10 +122,14 @@ def draw_pareto(
         here = published["suite"].isin(suites) & published["noise"].isin(noises)
         published = published[here].dropna(subset=[plane.cost, "r2_test"])
     wide = 3.9 if published is None else 5.2  # its marks and names come on top
-    size = (max(5.2, wide * len(noises) + 0.6), 3.7 * len(suites) + 0.6)
+    aside = len(noises) == 1  # suites stand side by side where there is nothing else to
+    across, down = (suites, noises) if aside else (noises, suites)
+    size = (max(5.2, wide * len(across) + 0.6), 3.7 * len(down) + 0.6)
     figure = Figure(figsize=size, layout="constrained")  # without pyplot: no window, no state
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(suites), len(noises), squeeze=False, sharex="row", sharey="row")
+    shared = "none" if aside else "row"  # each suite has its own scales
+    axes = figure.subplots(len(down), len(across), squeeze=False, sharex=shared, sharey=shared)
+    axes = axes.T if aside else axes
     words = "" if published is None else PUBLISHED_DIFFERS
     figure.supxlabel(caption(plane.axis, words, size[0]), fontsize=9)
     figure.supylabel(

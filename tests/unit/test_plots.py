@@ -204,3 +204,14 @@ def test_one_problem_shows_all_candidates_and_names_each_method_once():
         }
     )  # fmt: skip
     assert texts_in_place(plots_task.draw_pareto(candidates, "lv1")) == ["lee"]
+
+
+def test_suites_stand_side_by_side_where_there_is_one_noise_level():
+    rows = [table([(10, 0.99), (20, 0.999)], suite) for suite in ("strogatz", "feynman")]
+    places = [ax.get_position() for ax in draw_pareto(pd.concat(rows)).axes]
+    assert places[0].x1 < places[1].x0
+    assert places[0].y0 == pytest.approx(places[1].y0)
+    both = pd.concat([*rows, *(row.assign(noise=0.1) for row in rows)])
+    first, second, third, _ = (ax.get_position() for ax in draw_pareto(both).axes)
+    assert first.x1 < second.x0
+    assert third.y1 < first.y0
