@@ -79,9 +79,10 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite without its slow part."""
+    """Run the test suite without its slow part, on the same examples every time."""
     install(session, *nox.project.dependency_groups(PYPROJECT, "test"))
-    session.run("pytest", "-m", "not slow", "-n", "2", *session.posargs)
+    same = "--hypothesis-profile=same"
+    session.run("pytest", "-m", "not slow", "-n", "2", same, *session.posargs)
 
 
 @nox.session

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sympy
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from methods.symbolic import vocabulary as tok
@@ -136,6 +136,7 @@ def test_known_constants_give_the_tokens_of_the_skeleton(names, seed):
         max_leaves=5,
     )
 )
+@example(["/", "log", "1", "sin", "pi"])
 @settings(max_examples=40, deadline=None)
 def test_sympy_finds_the_same_value_at_thirty_digits(names):
     row = tok.encode(names).tolist()
@@ -151,6 +152,8 @@ def test_sympy_finds_the_same_value_at_thirty_digits(names):
             sympy.sympify(tok.to_infix(np.array(r)), locals={"x0": x0, "x1": x1}).subs(at)
             for r in (row, out)
         )
+        if not before.is_finite:
+            continue  # sin(pi) is 0 to sympy, and a divisor to floating point
         assert abs((before - after).evalf(30)) < sympy.Float("1e-20") * (1 + abs(before.evalf(30)))
 
 
