@@ -7,10 +7,13 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+from lee_bench.evidence.grade import Cell
+from lee_bench.evidence.report.content import gather
 from lee_bench.runs.record import Status
 
 EVIL = '</script><script>document.title="hit"</script><img src=x onerror=alert(1)>'
@@ -97,7 +100,7 @@ def test_latex_is_balanced_and_compiles_where_there_is_a_latex(typed, made, tmp_
     assert "[U+4E2D" in tex.replace("{[}", "[")
     assert not re.search(r"(?<!\\)[#%]", body)
     if not (latex := shutil.which("pdflatex")):
-        return
+        pytest.skip("balanced, but not compiled: no pdflatex here")
     (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{booktabs}"
         f"\\begin{{document}}\n{tex}\\end{{document}}\n"
@@ -186,3 +189,14 @@ def test_cells_that_not_all_methods_have_are_said(typed, made, tmp_path):
     made.store(tmp_path / "r", made.ok(), made.ok(method="linear"), made.ok(task="strogatz_lv1"))
     done = typed("report", "r", "--format", "md")
     assert "Missing of 2: linear 1" in done.stderr
+
+
+def test_where_data_come_from_is_said_suite_by_suite(made):
+    feynman = made.ok(suite="feynman", task="feynman_I_6_2")
+    real = replace(made.ok(), key=replace(made.ok().key, data="pmlb"))
+
+    def said(*records) -> str:
+        return gather([Cell(record, None) for record in records], "r").facts_by_name["data"]
+
+    assert said(feynman, made.ok()) == "builtin"
+    assert said(feynman, real) == "builtin (feynman), pmlb (strogatz)"

@@ -324,7 +324,7 @@ def _facts(cells: pd.DataFrame, graded: Sequence[Cell]) -> list[tuple[str, str]]
         "threads of a cell": _values(sorted(set(cells["threads"]))),
         "noise": _values(f"{x:g}" for x in sorted(set(cells["noise"]))),
         "seeds": _values(dict.fromkeys(cells["seed"])),
-        "data": _values(sorted(set(cells["data"]))),
+        "data": _values(_sources(cells)),
         "protocol": f"version {_values(sorted(set(cells['protocol'])))}",
         "measured with": "; ".join(
             f"{package} {_values(sorted(found))}" for package, found in versions.items()
@@ -333,6 +333,14 @@ def _facts(cells: pd.DataFrame, graded: Sequence[Cell]) -> list[tuple[str, str]]
         "reported with": f"lee-bench {__version__}",
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _sources(cells: pd.DataFrame) -> list[str]:
+    """Where data came from, and for which suites where they did not all come from there."""
+    suites = cells.groupby("data")["suite"].unique()
+    if len(suites) == 1:
+        return list(suites.index)
+    return [f"{source} ({_listed(sorted(used))})" for source, used in suites.items()]
 
 
 def _methods(cells: pd.DataFrame, graded: Sequence[Cell]) -> list[tuple[str, str, str]]:
