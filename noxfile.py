@@ -135,3 +135,7 @@ def lowest(session: nox.Session) -> None:
         *groups,
     )
     session.run("pytest", "-m", "not slow", *session.posargs)
+
+
+if __name__ == "__main__":  # `python3 noxfile.py` with a Python that has nox
+    os.execv(sys.executable, [sys.executable, "-m", "nox", "-f", __file__, *sys.argv[1:]])

@@ -11,7 +11,7 @@ from lee_bench.cli import options
 if TYPE_CHECKING:
     from lee_bench.runs.registry import Probe
 
-methods_app = typer.Typer(help="List the methods; give one an environment of its own.")
+methods_app = typer.Typer(help="List the methods, show one, give one an environment of its own.")
 
 Name = Annotated[str, typer.Argument(help="A method, as `lee-bench methods` lists it.")]
 
@@ -35,6 +35,42 @@ def methods(context: typer.Context, json_output: options.Json = False) -> None:
         console.out.print_json(json.dumps([asdict(probe) for probe in probes]))
         return
     _print(probes)
+
+
+@methods_app.command()
+def show(name: Name, json_output: options.Json = False) -> None:
+    """Show one method: what it is, and its settings with their defaults.
+
+    A run changes a setting with `--set NAME.SETTING=VALUE`. Example:
+
+    lee-bench methods show operon
+    """
+    import json
+    from dataclasses import asdict
+    from inspect import cleandoc
+
+    from rich.markup import escape
+
+    from lee_bench.cli import console
+    from lee_bench.runs import registry
+
+    probe = registry.probe(name)
+    cls = registry.load_class(probe.target)
+    defaults = {setting: json.dumps(value) for setting, value in cls.defaults.items()}
+    if json_output:
+        about = asdict(probe) | {"defaults": dict(cls.defaults)}
+        console.out.print_json(json.dumps(about))
+        return
+    _print([probe])
+    for text in (probe.reference, cleandoc(cls.__doc__ or "")):
+        console.out.print(f"\n{escape(text)}", soft_wrap=True)
+    if not defaults:
+        console.out.print("\nIt has no settings.")
+        return
+    console.out.print(f"\nDefaults, changed by `--set {escape(name)}.SETTING=VALUE`:")
+    width = max(map(len, defaults))
+    for setting, value in defaults.items():
+        console.out.print(f"  {escape(f'{setting:{width}} {value}')}", soft_wrap=True)
 
 
 @methods_app.command()

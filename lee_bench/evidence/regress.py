@@ -27,6 +27,7 @@ from lee_bench.evidence.pareto import on_front
 ALPHA = 0.05
 """Chance, at most, that a check of methods that did not change calls any of them worse."""
 _FLIPS = 20_000
+_ENOUGH_HITS = 100
 _ALL_FLIPS_UP_TO = 13
 _ROUNDING = 1e-9
 ALL = "all"
@@ -114,13 +115,13 @@ class _Score:
         return float(np.nanmedian(self.values(cells)) if self.ratio else self.values(cells).mean())
 
     def good(self, before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
-        """How much better each cell became; ratios as logarithms."""
+        """How much better each cell became; ratios as logarithms. Below the resolution it is 0."""
         old, new = self.values(before), self.values(now)
+        alike = np.abs(new - old) < max(self.metric.resolution, _ROUNDING)
         if self.ratio:
             old, new = np.log(np.maximum(old, 1e-3)), np.log(np.maximum(new, 1e-3))
         difference = (new - old) * (1.0 if self.metric.higher_is_better else -1.0)
-        difference = difference[~np.isnan(difference)]
-        return np.where(np.abs(difference) < _ROUNDING, 0.0, difference)
+        return np.where(alike, 0.0, difference)[~np.isnan(difference)]
 
 
 SCORES = (
@@ -223,11 +224,10 @@ class _Pair:
 
     def moved(self) -> list[int]:
         """Cells that moved, for each score that is left to chance."""
-        tested = () if self.exact else zip(SCORES, self.good, strict=True)
         return [
             int(np.count_nonzero(good))
-            for score, good in tested
-            if not (score.metric is SECONDS and self.no_times)
+            for score, good in zip(SCORES, self.good, strict=True)
+            if not (self.no_times if score.metric is SECONDS else self.exact)
         ]
 
     def lines(self, level: float) -> list[Line]:
@@ -268,9 +268,9 @@ def _line(score: _Score, pair: _Pair, good: np.ndarray, level: float) -> Line:
     if pair.exact and not is_time:
         return Line(score.name, old, new, change, nothing, *_equality(score.metric, before, now))
     enough = np.log1p(score.size) if score.ratio else score.size
-    if pair.exact or abs(mean) < enough:
+    if abs(mean) < enough:
         return Line(score.name, old, new, change, nothing, Verdict.SAME)
-    p = flip_test(good if mean < 0 else -good)
+    p = flip_test(good if mean < 0 else -good, level)
     if p > level:
         return Line(score.name, old, new, change, p, Verdict.SAME)
     if mean > 0:
@@ -300,30 +300,37 @@ def _worst(score: _Score, before: pd.DataFrame, now: pd.DataFrame) -> str:
     return f"most on {task}: {old[task]:.4g} to {new[task]:.4g}"
 
 
-def flip_test(good: np.ndarray) -> float:
+def flip_test(good: np.ndarray, level: float = ALPHA) -> float:
     """Chance of a mean as low as this one under random signs: the randomisation test of pairs.
 
     Args:
         good: (n,), how much better each cell became.
+        level: what the chance is held against.
 
     Returns:
-        Exact up to 13 differences that are not 0, from 20,000 random flips (and the one seen)
-        beyond.
+        Exact up to 13 differences that are not 0. Beyond, Hoeffding's bound on it where that is
+        below the level; else from 20,000 random flips (and the one seen), or from as many as a
+        small level needs (Besag & Clifford, Biometrika 1991).
     """
     x = good[good != 0.0]
     seen = x.sum() + _ROUNDING * np.abs(x).sum()
     if len(x) <= _ALL_FLIPS_UP_TO:
         every = np.arange(2 ** len(x))[:, None] >> np.arange(len(x)) & 1
         return float(((1 - 2 * every) @ x <= seen).mean())
+    bound = np.exp(-(x.sum() ** 2) / (2 * np.square(x).sum())) if x.sum() < 0 else 1.0
+    if bound <= level:
+        return float(bound)
     random = np.random.default_rng(0)
-    block, width = max(1, 1_000_000 // len(x)), -(-len(x) // 8)
-    hits = 0
-    for start in range(0, _FLIPS, block):
-        octets = random.bytes(min(block, _FLIPS - start) * width)
+    block, width = min(_FLIPS, max(1, 1_000_000 // len(x))), -(-len(x) // 8)
+    most = max(_FLIPS, round(20 / level))
+    hits = drawn = 0
+    while drawn < _FLIPS or (drawn < most and hits < _ENOUGH_HITS):
+        octets = random.bytes(block * width)
+        drawn += block
         bits = np.unpackbits(np.frombuffer(octets, np.uint8).reshape(-1, width), axis=1)
         flipped = bits[:, : len(x)].astype(np.float64) @ x
         hits += int((x.sum() - 2 * flipped <= seen).sum())
-    return (1 + hits) / (1 + _FLIPS)
+    return (1 + hits) / (1 + drawn)
 
 
 def _level(alpha: float, moved: Iterable[int]) -> float:

@@ -29,5 +29,6 @@ def find(method: str, title: str, folder: Path, name: str) -> Path:
     sizes = ", ".join(shipped(folder)) or "none"
     raise SetupError(
         f"There are no weights of {title} called '{name}', neither in {folder} nor as a folder.",
-        f"Sizes that are here: {sizes}. `lee-bench train {method}` makes others.",
+        f"Sizes that are here: {sizes}. `lee-bench train {method}` makes others; name their folder "
+        "by its whole path, as each cell of a run works in a folder of its own.",
     )

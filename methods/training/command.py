@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from lee_bench.errors import LeeBenchError, UsageError, unknown
+from methods.symbolic.programs import default_threads
 from methods.training.devices import pick_device
 from methods.training.loop import Objective, Progress, Settings, Trainer
 from methods.training.show import show_progress
@@ -79,7 +79,7 @@ def train(
     where = pick_device(device)
     on_cpu = where.type == "cpu"
     folder = folder or Path("results/training") / f"{recipe.method}-{size}"
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or default_threads()
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high")
     if on_cpu:
