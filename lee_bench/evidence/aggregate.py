@@ -43,7 +43,8 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
 
     Metrics are float64, NaN where there is no value: in a failed or ungraded cell, where a
     prediction was not finite, and for ``symbolic_solution`` where no true formula is known.
-    ``label`` is the method's name, with what sets its runs apart where they differ.
+    ``truth`` and ``formula`` are None where there is none. ``label`` is the method's name, with
+    what sets its runs apart where they differ.
     """
 
     @functools.cache
@@ -87,6 +88,8 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=CELL_COLUMNS)
     numbers = [m.name for m in METRICS] + ["noise", "cell_seconds", "peak_memory_mb"]
     frame[numbers] = frame[numbers].astype("float64")
+    for column in ("truth", "formula"):  # pandas makes NaN of None beside strings, and NaN is true
+        frame[column] = frame[column].astype(object).where(frame[column].notna(), None)
     return frame
 
 

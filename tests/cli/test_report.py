@@ -185,6 +185,18 @@ def test_little_or_mixed_evidence_is_said(typed, made, tmp_path, format):
                 assert sentence in done.stdout
 
 
+@pytest.mark.parametrize("format", ["html", "md", "latex"])
+def test_a_problem_without_a_true_formula_stands_beside_one_that_has(typed, made, tmp_path, format):
+    diabetes = made.ok("age", suite="sklearn", task="diabetes")
+    made.store(tmp_path / "r", made.ok(), diabetes, made.failed(method="linear"))
+    done = typed("report", "r", "--format", format, "-o", "-")
+    assert done.returncode == 0, done.stderr
+    assert "sklearn" in done.stdout
+    if format == "html":
+        assert "true formula not known" in done.stdout
+        assert "0 of 1 above .999" in done.stdout
+
+
 def test_cells_that_not_all_methods_have_are_said(typed, made, tmp_path):
     made.store(tmp_path / "r", made.ok(), made.ok(method="linear"), made.ok(task="strogatz_lv1"))
     done = typed("report", "r", "--format", "md")

@@ -77,6 +77,13 @@ def test_without_a_true_formula_there_is_no_symbolic_rate(made):
     assert math.isnan(row["symbolic_solution"])
 
 
+def test_what_is_not_known_is_none_beside_what_is(made):
+    record = made.ok("x", suite="sklearn", task="diabetes")
+    frame = cells([graded(made.ok()), graded(record), Cell(made.failed(seed=2), None)])
+    assert frame["truth"].tolist() == [made.truth, None, made.truth]
+    assert frame["formula"].tolist() == [made.truth, "x", None]
+
+
 def test_each_suite_and_noise_has_its_own_front(made):
     table = summary(
         cells(
