@@ -151,6 +151,7 @@ class RunRecord:
                     "Upgrade lee-bench, or keep results of different versions apart.",
                 )
             raw["key"] = RunKey(**raw["key"])
+            raw["key"].path  # noqa: B018  fails where a number is none
             raw["status"] = Status(raw["status"])
             raw["candidates"] = tuple(raw["candidates"])
             return cls(**raw)

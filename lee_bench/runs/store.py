@@ -64,15 +64,28 @@ class Store:
         return RunRecord.from_json(text, origin=str(path))
 
     def records(self) -> tuple[list[RunRecord], list[LeeBenchError]]:
-        """All readable records, ordered by path, and what was wrong with the others."""
+        """All readable records, ordered by path, and what was wrong with the others.
+
+        A record that does not lie where its key says, as in a copied folder, is left out: its cell
+        would count twice.
+        """
         records: list[RunRecord] = []
         problems: list[LeeBenchError] = []
-        for path in sorted(_json_files(str(self.runs))):
+        for path in map(Path, sorted(_json_files(str(self.runs)))):
             try:
-                records.append(self.read_path(Path(path)))
+                record = self.read_path(path)
+                self._check_place(record, path)
+                records.append(record)
             except RecordError as error:
                 problems.append(error)
         return records, problems
+
+    def _check_place(self, record: RunRecord, path: Path) -> None:
+        if path != self.runs / record.key.path:
+            raise RecordError(
+                f"{path} was left out: the record of this cell belongs in {record.key.path}.",
+                "Keep copies outside the folder of records, or move the file back.",
+            )
 
 
 def _json_files(folder: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -74,6 +75,15 @@ def test_all_failed_is_nothing_to_compare(typed, made, tmp_path):
     done = typed("compare", "failed")
     assert done.returncode == 1
     assert "no cell has a grade" in done.stderr
+
+
+def test_a_copied_folder_changes_nothing_and_is_said(typed, made, tmp_path):
+    made.store(tmp_path / "r", made.ok(), made.ok("x", method="linear"))
+    once = typed("compare", "r", "--json")
+    shutil.copytree(tmp_path / "r/runs/strogatz", tmp_path / "r/runs/strogatz.bak")
+    twice = typed("compare", "r", "--json")
+    assert (twice.returncode, twice.stdout) == (0, once.stdout), twice.stderr
+    assert "strogatz.bak" in twice.stderr
 
 
 def test_an_empty_folder_is_said(typed, tmp_path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -52,6 +53,27 @@ def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path, text):
     assert str(broken) in str(problem)
     assert "damaged" in str(problem)
     assert problem.hint
+
+
+def test_a_record_whose_key_names_no_place_is_damaged(tmp_path):
+    store = Store(tmp_path)
+    store.write(RECORD)
+    path = store.runs / KEY.path
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps(raw | {"key": raw["key"] | {"noise": "much"}}))
+    records, (problem,) = store.records()
+    assert records == []
+    assert "damaged" in str(problem)
+
+
+def test_a_copy_is_named_and_does_not_count_twice(tmp_path):
+    store = Store(tmp_path)
+    store.write(RECORD)
+    shutil.copytree(store.runs / "strogatz", store.runs / "strogatz.bak")
+    records, (problem,) = store.records()
+    assert records == [RECORD]
+    assert "strogatz.bak" in str(problem)
+    assert f"belongs in {KEY.path}" in str(problem)
 
 
 def test_a_record_of_a_newer_version_is_refused(tmp_path):
