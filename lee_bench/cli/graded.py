@@ -237,7 +237,8 @@ def summary_notes(table: pd.DataFrame) -> list[str]:
         (
             "front: 1 if no other method is both simpler and better, 2 if only those of front 1 "
             "are, and so on. R², size and time are medians over the cells that have them; in the "
-            "shares with test R² > .999 and solved symbolically every failed cell is a miss. "
+            "shares with test R² > .999 and solved symbolically (of problems whose true formula is "
+            "known) every failed cell is a miss. "
             "Beside a number stands its 95 % bootstrap interval over tasks."
         )
     ]

@@ -23,6 +23,7 @@ from lee_bench.evidence.metrics import (
     SECONDS,
     SOLVED,
     Summary,
+    judged,
 )
 from lee_bench.evidence.pareto import ranks
 from lee_bench.evidence.stats import interval
@@ -152,7 +153,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
           limits of their 95 % bootstrap intervals over tasks, NaN for a single task;
         - ``raw_counts``: cells whose complexity is the raw count, because sympy gave up;
         - ``accuracy_solution``, ``symbolic_solution``: shares of all graded or failed cells, in
-          [0, 1]; the second NaN where no true formula is known;
+          [0, 1], the second of tasks whose true formula is known only; NaN without such cells;
         - ``rank``, ``rank_time``: number of the Pareto front, 1 is best, among the methods of the
           same suite and noise, by the medians of test R² and complexity or seconds; NaN where
           there are none.
@@ -178,17 +179,13 @@ _SUMMARY_COLUMNS = [
 
 def _summarise(members: pd.DataFrame) -> dict:
     failed = members["status"] != Status.OK
-    judged = members[members["graded"]]
     counts = members.loc[failed, "status"].value_counts()
     numbers = {}
     for metric in SUMMARISED:
-        values = judged[metric.name]
-        if metric is SOLVED and judged["truth"].isna().all():
-            value = low = high = float("nan")
-        else:
-            filled = values.fillna(0.0) if metric.summary is Summary.RATE else values
-            value = filled.median() if metric.summary is Summary.MEDIAN else filled.mean()
-            low, high = interval(values, judged["task"], metric.summary)
+        own = judged(members, metric)
+        values = own[metric.name]
+        value = values.fillna(0.0).mean() if metric.summary is Summary.RATE else values.median()
+        low, high = interval(values, own["task"], metric.summary)
         numbers |= {metric.name: value, f"{metric.name}_low": low, f"{metric.name}_high": high}
     return {
         "method": members["method"].iloc[0],

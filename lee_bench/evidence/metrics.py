@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACCURATE_R2 = 0.999
 """SRBench's accuracy solution: test R² above this."""
@@ -61,6 +65,18 @@ METRICS = (
     ACCURATE,
     SOLVED,
 )
+
+
+def judged(cells: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """The cells that count for a metric: all that are graded or failed.
+
+    For `SOLVED` only those of tasks whose true formula is known: nobody can find another.
+
+    Args:
+        cells: from `lee_bench.evidence.aggregate.cells`.
+    """
+    counts = cells["graded"]
+    return cells[counts & cells["truth"].notna() if metric is SOLVED else counts]
 
 
 def r2(y: np.ndarray, prediction: np.ndarray) -> float:

@@ -13,7 +13,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from lee_bench.evidence.aggregate import SUMMARISED
-from lee_bench.evidence.metrics import ACCURATE, METRICS, R2_TEST, SOLVED, Metric, Summary
+from lee_bench.evidence.metrics import (
+    ACCURATE,
+    METRICS,
+    R2_TEST,
+    SOLVED,
+    Metric,
+    Summary,
+    judged,
+)
 from lee_bench.evidence.plots import caption, dress, log_ticks, look, nines, save, scale_r2
 
 LABELS = {metric.name: metric.label for metric in METRICS}
@@ -131,8 +139,8 @@ def over_time(frame: pd.DataFrame, stem: Path) -> list[Path]:
 def draw_over_time(frame: pd.DataFrame) -> Figure:
     """Share of cells that were solved by a search that ended within t seconds.
 
-    Solved is a symbolic solution, or R² > 0.999 in suites without true formulas. One row a suite,
-    a column a noise level.
+    Solved is a symbolic solution, of tasks whose true formula is known, or R² > 0.999 where
+    no task has one. One row a suite, a column a noise level.
 
     Args:
         frame: from `lee_bench.evidence.aggregate.cells`.
@@ -148,10 +156,10 @@ def draw_over_time(frame: pd.DataFrame) -> Figure:
     longest = frame["time_limit"].max()
     shortest = min(longest / 10, max(frame["seconds"].min(), 0.01))
     for row, suite in zip(axes, suites, strict=True):
-        known = frame.loc[frame["suite"] == suite, "truth"].notna().any()
-        metric = SOLVED if known else ACCURATE
         for ax, level in zip(row, levels, strict=True):
-            panel = frame[(frame["suite"] == suite) & (frame["noise"] == level) & frame["graded"]]
+            panel = frame[(frame["suite"] == suite) & (frame["noise"] == level)]
+            metric = SOLVED if panel["truth"].notna().any() else ACCURATE
+            panel = judged(panel, metric)
             dress(ax, f"{suite}, noise {level:g}", metric.label if len(panel) else "not measured")
             for _, own in panel.groupby("label"):
                 colour, mark = look(own["method"].iloc[0])

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lee_bench.evidence.metrics import Metric, Summary
+from lee_bench.evidence.metrics import Metric, Summary, judged
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -120,9 +120,9 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: Metric) -> Paired
 
 def _scores(panel: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Scores by (task, seed), a column a label; failures are `Metric.worst`, no cell is NaN."""
-    judged = panel[panel["graded"]]
-    keys = [judged["task"], judged["seed"], judged["label"]]
-    return judged[metric.name].fillna(metric.worst).set_axis(keys).unstack("label")
+    own = judged(panel, metric)
+    keys = [own["task"], own["seed"], own["label"]]
+    return own[metric.name].fillna(metric.worst).set_axis(keys).unstack("label")
 
 
 def _paired(a: pd.Series, b: pd.Series, metric: Metric) -> Paired:
@@ -215,7 +215,7 @@ def paired_table(
 
 def _applies(panel: pd.DataFrame, metric: Metric) -> bool:
     """Whether anyone has a value: there are no symbolic solutions without true formulas."""
-    return bool(panel[metric.name].notna().any())
+    return bool(judged(panel, metric)[metric.name].notna().any())
 
 
 RANK_COLUMNS = ["suite", "noise", "metric", "label", "method", "rank", "tasks", "left_out",
@@ -254,8 +254,8 @@ def rank_table(frame: pd.DataFrame, metrics: Iterable[Metric]) -> pd.DataFrame:
 
 def _task_scores(panel: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """Score of each method, a column, on each task, a row; NaN where it has no cell."""
-    judged = panel[panel["graded"]]
-    scores = judged[metric.name].fillna(metric.worst).groupby([judged["task"], judged["label"]])
+    own = judged(panel, metric)
+    scores = own[metric.name].fillna(metric.worst).groupby([own["task"], own["label"]])
     with np.errstate(invalid="ignore"):
         table = scores.median() if metric.summary is Summary.MEDIAN else scores.mean()
     if metric.resolution:

@@ -9,6 +9,7 @@ import pytest
 
 from lee_bench.evidence.aggregate import CELL_COLUMNS, cells, summary
 from lee_bench.evidence.grade import Cell, Grade
+from lee_bench.evidence.report.content import gather
 from lee_bench.runs.record import Status
 
 
@@ -75,6 +76,20 @@ def test_without_a_true_formula_there_is_no_symbolic_rate(made):
     record = made.ok("x", suite="sklearn", task="diabetes")
     row = one_row([graded(record, 0.4, 5, None)])
     assert math.isnan(row["symbolic_solution"])
+
+
+def test_solved_is_a_share_of_tasks_with_a_true_formula(made):
+    known = made.ok("x", suite="sklearn", task="friedman1")
+    unknown = [made.ok("x", suite="sklearn", task="diabetes", seed=seed) for seed in (1, 2)]
+    both = [
+        graded(known, 1.0, 5, True),
+        *(graded(record, 1.0, 5, None) for record in unknown),
+        Cell(made.failed(suite="sklearn", task="diabetes", seed=3), None),
+    ]
+    row = one_row(both)
+    assert (row["symbolic_solution"], row["accuracy_solution"]) == (1.0, 0.75)
+    (share,) = gather(both, "r").panels[0].shares
+    assert (share.count, share.of) == (1, 1)
 
 
 def test_what_is_not_known_is_none_beside_what_is(made):

@@ -176,6 +176,9 @@ def test_the_share_solved_over_time_counts_failures_as_misses():
     curve = ax.lines[0]
     assert curve.get_xdata()[1:3].tolist() == [1.0, 4.0]
     assert curve.get_ydata().tolist() == [0.0, 0.25, 0.5, 0.5]
+    cells["truth"] = ["x", "x", None, None]
+    (ax,) = plots_curves.draw_over_time(cells).axes
+    assert ax.lines[0].get_ydata()[-1] == 1.0  # of the two whose true formula is known
     cells["truth"] = None
     (ax,) = plots_curves.draw_over_time(cells).axes
     assert ax.lines[0].get_ydata()[-1] == 0.75  # without a true formula: R² > 0.999

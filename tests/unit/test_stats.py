@@ -27,6 +27,7 @@ def frame(values, method="a", *, seeds=1, suite="feynman", noise=0.0, metric=R2_
             "task": [f"t{i // seeds:03}" for i in range(len(values))],
             "seed": [i % seeds for i in range(len(values))],
             "graded": True,
+            "truth": "x",
             **{m.name: np.nan for m in (R2_TEST, COMPLEXITY, SECONDS, SOLVED)},
             metric.name: values,
         }
@@ -165,6 +166,18 @@ def test_every_pair_has_a_row_and_a_family_is_a_metric():
     assert table["p_holm"].to_numpy() == pytest.approx(holm(table["p"]))
     one = paired_table(cells, [R2_TEST], [("b", "a"), ("b", "nobody")])
     assert one[["method", "against"]].to_numpy().tolist() == [["b", "a"], ["b", "a"]]
+
+
+def test_nobody_fails_to_solve_what_has_no_true_formula():
+    a, b = (frame(v, m, metric=SOLVED) for v, m in (([1, 1, np.nan], "a"), ([0, 0, np.nan], "b")))
+    cells = pd.concat([a, b])
+    cells.loc[cells["task"] == "t002", "truth"] = None
+    (row,) = paired_table(cells, [SOLVED]).itertuples()
+    assert (row.tasks, row.wins, row.ties, row.difference) == (2, 2, 0, 1.0)
+    assert rank_table(cells, [SOLVED])["tasks"].tolist() == [2, 2]
+    cells["truth"] = None  # of tasks that only another version knows
+    assert paired_table(cells, [SOLVED]).empty
+    assert rank_table(cells, [SOLVED]).empty
 
 
 def test_ranks_are_friedmans():

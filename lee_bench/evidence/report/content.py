@@ -12,7 +12,15 @@ import pandas as pd
 from lee_bench import __version__
 from lee_bench.evidence import aggregate, stats
 from lee_bench.evidence.grade import GRADE_VERSION, SYMPY, Cell
-from lee_bench.evidence.metrics import ACCURATE, COMPLEXITY, METRICS, R2_TEST, SOLVED
+from lee_bench.evidence.metrics import (
+    ACCURATE,
+    COMPLEXITY,
+    METRICS,
+    R2_TEST,
+    SOLVED,
+    Metric,
+    judged,
+)
 from lee_bench.evidence.report.commands import commands
 from lee_bench.evidence.words import number, p_text, r2_text
 from lee_bench.runs.record import Status
@@ -200,19 +208,19 @@ def _panels(cells: pd.DataFrame, summary: pd.DataFrame, comparisons: pd.DataFram
                 noise=noise,
                 rows=rows,
                 what="true formula found" if metric is SOLVED else "R² above 0.999",
-                shares=_shares(own, rows, metric.name),
+                shares=_shares(own, rows, metric),
                 findings=_findings(own, rows, pairs, metric.name),
             )
         )
     return panels
 
 
-def _shares(cells: pd.DataFrame, rows: pd.DataFrame, metric: str) -> list[Share]:
-    judged = cells[cells["graded"]]
-    hits = (judged[metric] == 1).groupby(judged["label"]).agg(["sum", "size"])
+def _shares(cells: pd.DataFrame, rows: pd.DataFrame, metric: Metric) -> list[Share]:
+    own = judged(cells, metric)
+    hits = (own[metric.name] == 1).groupby(own["label"]).agg(["sum", "size"])
     return [
-        Share(row.label, *map(int, hits.loc[row.label]), getattr(row, f"{metric}_low"),
-              getattr(row, f"{metric}_high"))
+        Share(row.label, *map(int, hits.loc[row.label]), getattr(row, f"{metric.name}_low"),
+              getattr(row, f"{metric.name}_high"))
         for row in rows.itertuples()
         if row.label in hits.index
     ]  # fmt: skip
