@@ -344,11 +344,17 @@ def _measure(
     memory_mb: int,
     jobs: int,
 ) -> bool:
-    """Measure the cells; True if the user stopped the run."""
+    """Measure the cells; True if the user stopped the run.
+
+    Raises:
+        SetupError: a record cannot be kept, or a cell cannot be started.
+    """
     import signal
+    import tempfile
     import threading
 
     from lee_bench.cli.progress import RunProgress
+    from lee_bench.errors import SetupError
     from lee_bench.runs.executors import local
     from lee_bench.runs.measure import Bench
 
@@ -360,6 +366,12 @@ def _measure(
                 progress.add(record)
         except KeyboardInterrupt:
             return True
+        except OSError as error:
+            raise SetupError(
+                f"A cell could not be run: {error.strerror or error}.",
+                f"Cells work in {tempfile.gettempdir()}. What was measured before is kept; the "
+                "same command goes on from there.",
+            ) from error
     return False
 
 

@@ -11,6 +11,7 @@ import enum
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
@@ -132,8 +133,9 @@ class RunRecord:
     version: int = RECORD_VERSION
 
     def to_json(self) -> str:
-        """The stored text."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        """The stored text; half a surrogate pair, which no file can hold, as its code point."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        return re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text)
 
     @classmethod
     def from_json(cls, text: str, origin: str = "record") -> RunRecord:

@@ -44,8 +44,19 @@ class Store:
         return {path[prefix:] for path in _json_files(str(self.runs))}
 
     def write(self, record: RunRecord) -> None:
-        """Store a record under its key, replacing an older one of the same cell."""
-        write_atomically(self.runs / record.key.path, record.to_json())
+        """Store a record under its key, replacing an older one of the same cell.
+
+        Raises:
+            SetupError: it cannot be written, as on a full disk.
+        """
+        path = self.runs / record.key.path
+        try:
+            write_atomically(path, record.to_json())
+        except OSError as error:
+            raise SetupError(
+                f"Cannot write the record {path}: {error.strerror}.",
+                "What was measured before is kept; the same command goes on from there.",
+            ) from error
 
     def read(self, key: RunKey) -> RunRecord:
         """Read the record of a cell.

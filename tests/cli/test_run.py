@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -126,6 +127,25 @@ def test_a_folder_that_cannot_be_written_is_found_out_first(lee_bench, tmp_path)
     assert "Cannot write" in done.stderr
     assert "--results" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_record_that_cannot_be_written_ends_the_run_in_words(lee_bench, tmp_path):
+    (tmp_path / "results/runs").mkdir(parents=True)
+    (tmp_path / "results/runs/strogatz").write_text("in the way")
+    done = lee_bench("run", *SMALL, *QUICK)
+    assert done.returncode == 1
+    assert "Cannot write the record results/runs/strogatz" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_cell_that_cannot_be_started_ends_the_run_in_words(typed, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lee_bench.runs.executors.local.run", full)
+    done = typed("run", *SMALL, *QUICK)
+    assert done.returncode == 1
+    assert "could not be run: No space left on device." in done.stderr
 
 
 def start(command, tmp_path, *arguments: str) -> subprocess.Popen:

@@ -99,6 +99,22 @@ def test_a_folder_that_cannot_be_is_found_out_first(tmp_path):
         Store(tmp_path / "results").check_writable()
 
 
+def test_a_record_that_cannot_be_written_is_said_in_words(tmp_path):
+    store = Store(tmp_path)
+    store.check_writable()
+    (store.runs / "strogatz").write_text("in the way")
+    with pytest.raises(SetupError, match="Cannot write the record .*strogatz"):
+        store.write(RECORD)
+
+
+def test_half_a_surrogate_pair_is_kept_as_its_code_point(tmp_path):
+    store = Store(tmp_path)
+    store.write(replace(RECORD, reason="what is \udc80?", details={"\ud800": 'two \ud801"'}))
+    record = store.read(KEY)
+    assert record.reason == r"what is \udc80?"
+    assert record.details == {r"\ud800": r'two \ud801"'}
+
+
 def test_a_kill_while_writing_never_leaves_half_a_file(tmp_path):
     path = tmp_path / "file.json"
     write_atomically(path, "old")
