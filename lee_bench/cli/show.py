@@ -182,12 +182,12 @@ def _print_cell(cell: Cell, store: Store) -> None:
         title(f"candidates ({len(record.candidates)})")
         for number, candidate in enumerate(record.candidates):
             facts = [
-                f"{name} {candidate[name]:.6g}"
+                f"{name} {value:.6g}" if isinstance(value, int | float) else f"{name} {value}"
                 for name in ("loss", "complexity")
-                if candidate.get(name) is not None
+                if (value := candidate.get(name)) is not None
             ]
             mark = "●" if number == record.chosen else " "
-            line(f"{mark} {', '.join(facts)}", candidate["formula"])
+            line(escape(f"{mark} {', '.join(facts)}"), candidate.get("formula"))
     title("provenance")
     line("record", store.runs / key.path)
     line("suite", key.suite)

@@ -102,7 +102,16 @@ def phase(folder: Path) -> str:
 
 def write_answer(folder: Path, answer: Answer) -> None:
     """Leave the answer, whole or not at all."""
-    write_atomically(folder / "answer.json", json.dumps(asdict(answer), default=str))
+    write_atomically(folder / "answer.json", json.dumps(asdict(answer), default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON does not know: numbers and arrays of numpy as numbers, all else in words."""
+    if isinstance(value, np.generic | np.ndarray):
+        plain = value.tolist()
+        if not isinstance(plain, np.generic):  # a long double stays one
+            return plain
+    return str(value)
 
 
 def read_answer(folder: Path) -> Answer | None:

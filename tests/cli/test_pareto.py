@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -155,6 +156,14 @@ def test_show_says_why_a_cell_failed(typed, results):
     assert done.returncode == 0
     assert "unavailable" in done.stdout
     assert "it was too slow" in done.stdout
+
+
+def test_show_reads_losses_that_are_no_numbers(typed, made, tmp_path):
+    odd = ({"formula": "x", "loss": "0.5", "complexity": [3]}, {"loss": "[/]"})
+    made.store(tmp_path / "results", replace(made.ok("x"), candidates=odd))
+    done = typed("show", "bacres1")
+    assert done.returncode == 0, done.stderr
+    assert "loss 0.5, complexity [3]" in done.stdout
 
 
 def test_show_lists_cells_where_several_match(typed, results):

@@ -39,6 +39,17 @@ class Good(Fake):
         )
 
 
+class CountsInNumpy(Fake):
+    """Every number is numpy's, as adapters have them at hand."""
+
+    def answer(self):
+        return Outcome(
+            (Candidate("x0"), Candidate("x0 + x1", np.float32(0.5), np.int64(3))),
+            chosen=np.int64(1),
+            details={"sizes": np.arange(2), "exact": np.bool_(True), "long": np.longdouble(1)},
+        )
+
+
 class Liar(Fake):
     def answer(self):
         return Outcome((Candidate(self.formula),), predict=lambda X: X[:, 0] * 0.0)

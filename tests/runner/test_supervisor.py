@@ -68,6 +68,13 @@ def test_a_good_method_is_measured():
     assert {"lee-bench", "python", "numpy"} <= set(record.versions)
 
 
+def test_numbers_of_numpy_are_numbers():
+    record = run("CountsInNumpy")
+    assert (record.status, record.chosen) == (Status.OK, 1), record.reason
+    assert record.candidates[1] == {"formula": "x0 + x1", "loss": 0.5, "complexity": 3}
+    assert record.details == {"sizes": [0, 1], "exact": True, "long": "1.0"}
+
+
 def test_a_prediction_that_is_not_the_formula_is_recorded():
     record = run("Liar")
     assert record.status is Status.OK
