@@ -24,5 +24,6 @@ PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_and_pictures_are_there(path):
-    for target in re.findall(r"\]\((?!http)([^)#]+)", re.sub(r"```.*?```", "", path.read_text(), flags=re.S)):
+    prose = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+    for target in re.findall(r"\]\((?!http)([^)#]+)", prose):
         assert (path.parent / target).exists(), f"{path.name} points to {target}"
