@@ -230,6 +230,15 @@ def test_equality_ends_where_machines_may_round_differently():
     assert {(group.suite, group.method) for group in there if group.fails} == {("all", "a")}
 
 
+def test_time_counts_beyond_the_resolution_of_the_clock_even_where_equality_is_asked():
+    before = replace(run(), exact=("b",))
+    slow = changed(before, "b", seconds=lambda x: x * 9)
+    assert verdicts(check(before, slow))["b"] is Verdict.WORSE
+    quick = changed(before, "b", seconds=lambda x: x * 0 + 0.001)
+    slower = changed(before, "b", seconds=lambda x: x * 0 + 0.01)
+    assert verdicts(check(quick, slower))["b"] is Verdict.SAME
+
+
 def test_times_can_be_left_out():
     slow = changed(run(), "b", seconds=lambda x: x * 9)
     assert verdicts(check(run(), slow))["b"] is Verdict.WORSE
@@ -256,10 +265,10 @@ def test_leaving_the_front_alone_is_not_worse_but_said():
     assert "left it" in front.why
 
 
-@given(st.lists(st.floats(-1, 1).filter(lambda x: abs(x) > 1e-3), min_size=2, max_size=9))
+@given(st.lists(st.integers(-64, 64).filter(bool), min_size=2, max_size=9))
 @settings(deadline=None)
 def test_flips_are_scipys(x):
-    x = np.array(x)
+    x = np.array(x) / 64  # sums are exact, so both count the same ties
     theirs = reference.permutation_test(
         (x, np.zeros_like(x)),
         lambda a, b, axis: (a - b).mean(axis=axis),
@@ -276,6 +285,20 @@ def test_many_flips_agree_with_all_of_them():
     exact = flip_test(x)
     near = flip_test(np.append(x, 1e-12))
     assert near == pytest.approx(exact, abs=0.01)
+
+
+def test_a_bound_stands_in_where_flips_need_not_be_drawn():
+    x = np.random.default_rng(1).normal(-0.6, 1, size=30)
+    bound = flip_test(x)
+    assert bound == pytest.approx(np.exp(-(x.sum() ** 2) / (2 * (x**2).sum())))
+    assert flip_test(x, level=bound / 2) <= bound
+
+
+def test_what_every_cell_lost_is_seen_at_the_level_of_a_large_grid():
+    level = 0.05 / 2000
+    assert flip_test(-np.ones(40), level) <= level
+    x = np.random.default_rng(1).normal(-0.9, 1, size=30)  # the bound alone does not settle it
+    assert flip_test(x, level) <= level < np.exp(-(x.sum() ** 2) / (2 * (x**2).sum()))
 
 
 def test_tests_that_cannot_reject_take_no_share():
