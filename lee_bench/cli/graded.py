@@ -118,6 +118,8 @@ def frame(
     table = aggregate.cells(cells)
     for sentence in aggregate.mixed_conditions(table):
         console.warn(f"{sentence} Compare with care.")
+    for sentence in aggregate.missing_cells(table):
+        console.warn(sentence)
     return store, table
 
 

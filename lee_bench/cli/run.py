@@ -412,8 +412,10 @@ def _conclude(
         except RecordError as error:
             problems.append(error)
     graded.say(problems)
-    cells = graded.grade(store, source, jobs, records=records)
-    table = aggregate.summary(aggregate.cells(cells))
+    cells = aggregate.cells(graded.grade(store, source, jobs, records=records))
+    for sentence in aggregate.missing_cells(cells):
+        console.warn(sentence)
+    table = aggregate.summary(cells)
     if json_output:
         typer.echo(table.to_json(orient="records", indent=1))  # NaN becomes null
     else:

@@ -137,6 +137,25 @@ def mixed_conditions(frame: pd.DataFrame) -> list[str]:
     return found
 
 
+def missing_cells(frame: pd.DataFrame) -> list[str]:
+    """Where methods of a suite were not measured on the same cells, as sentences."""
+    found = []
+    for suite, members in frame.groupby("suite"):
+        places = {
+            label: set(zip(own["task"], own["noise"], own["seed"], strict=True))
+            for label, own in members.groupby("label")
+        }
+        everything = set().union(*places.values())
+        lacking = {label: len(everything - had) for label, had in places.items()}
+        listed = ", ".join(f"{label} {count}" for label, count in lacking.items() if count)
+        if listed:
+            found.append(
+                f"Not all methods were measured on all cells of {suite}. Missing of "
+                f"{len(everything)}: {listed}. They are left out, not counted as misses."
+            )
+    return found
+
+
 def summary(frame: pd.DataFrame) -> pd.DataFrame:
     """One row for each suite, noise level and method.
 

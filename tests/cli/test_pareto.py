@@ -84,6 +84,13 @@ def test_if_all_failed_the_table_says_so_and_nothing_is_drawn(typed, made, tmp_p
     no_traceback(done)
 
 
+def test_cells_that_not_all_methods_have_are_said(typed, made, tmp_path):
+    made.store(tmp_path / "r", made.ok(), made.ok(method="linear"), made.ok(task="strogatz_lv1"))
+    done = typed("pareto", "r")
+    assert "Not all methods were measured on all cells of strogatz" in done.stderr
+    assert "Missing of 2: linear 1" in done.stderr
+
+
 def test_one_method_alone_is_a_front(typed, made, tmp_path):
     made.store(tmp_path / "results", made.ok())
     done = typed("pareto", "results")

@@ -73,6 +73,19 @@ def test_retry_measures_failed_and_damaged_cells_again(lee_bench, tmp_path):
     assert {record["status"] for record in records(tmp_path)} == {"ok"}
 
 
+def test_a_table_over_different_cells_says_so(typed, made, tmp_path):
+    tasks = (made.task, "strogatz_lv1")
+    cells = [made.ok("x", task=task, method=name) for task in tasks for name in ("linear", "lee")]
+    store = made.store(tmp_path / "results", *cells)
+    (store.runs / cells[0].key.path).write_text("{")
+    chosen = [word for task in tasks for word in ("--task", task)]
+    methods = ("--method", "linear", "--method", "lee", "--data", "builtin")
+    done = typed("run", *chosen, *methods, "--noise", "0", "--time-limit", "10")
+    assert done.returncode == 0, done.stderr
+    assert "4 of 4 cells are done already" in done.stderr
+    assert "Missing of 2: linear 1" in done.stderr
+
+
 def test_shards_share_the_work(lee_bench, tmp_path):
     for part in ("1/2", "2/2"):
         assert lee_bench("run", *SMALL, *QUICK, "--shard", part).returncode == 0

@@ -103,7 +103,7 @@ def test_a_record_that_cannot_be_written_is_said_in_words(tmp_path):
     store = Store(tmp_path)
     store.check_writable()
     (store.runs / "strogatz").write_text("in the way")
-    with pytest.raises(SetupError, match="Cannot write the record .*strogatz"):
+    with pytest.raises(SetupError, match=r"Cannot write the record .*strogatz"):
         store.write(RECORD)
 
 

@@ -278,21 +278,7 @@ def _cautions(cells: pd.DataFrame) -> list[str]:
     ungraded = int((~cells["graded"]).sum())
     if ungraded:
         said.append(f"{ungraded} cells could not be graded and are left out of all scores.")
-    for suite, members in cells.groupby("suite"):
-        places = {
-            label: set(zip(own["task"], own["noise"], own["seed"], strict=True))
-            for label, own in members.groupby("label")
-        }
-        everything = set().union(*places.values())
-        lacking = {label: len(everything - had) for label, had in places.items()}
-        lacking = {label: count for label, count in lacking.items() if count}
-        if lacking:
-            listed = ", ".join(f"{label} {count}" for label, count in lacking.items())
-            said.append(
-                f"Not all methods were measured on all cells of {suite}. Missing of "
-                f"{len(everything)}: {listed}. They are left out, not counted as misses."
-            )
-    return said
+    return said + aggregate.missing_cells(cells)
 
 
 def _failures(cells: pd.DataFrame) -> tuple[list[Failure], int]:
