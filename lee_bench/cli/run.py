@@ -13,6 +13,7 @@ from lee_bench.cli import options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lee_bench.runs.measure import Bench
     from lee_bench.runs.plan import Plan
     from lee_bench.runs.record import RunKey, RunRecord
     from lee_bench.runs.registry import Probe
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _LIMITS, _AGAIN = "Limits", "Resuming and sharing"
 DEFAULT_NOISES = (0.0, 0.001, 0.01, 0.1)
+_MOST_READ = 2000
+"""Records that are read, in a second, to tell how many finished cells failed."""
 
 
 class Retry(enum.StrEnum):
@@ -136,6 +139,7 @@ def run(
     from lee_bench.cli import console
     from lee_bench.errors import SetupError, UsageError
     from lee_bench.runs import plan as planning
+    from lee_bench.runs.measure import Bench
     from lee_bench.runs.store import Store
     from lee_bench.tasks.protocol import SEEDS
     from lee_bench.tasks.sources import DataSource
@@ -163,7 +167,8 @@ def run(
     store = Store(results)
     todo = _still_to_do(keys, store, retry, force)
     jobs = jobs or _default_jobs(threads, memory_limit)
-    _say_plan(keys, todo, planned, source, probes)
+    _say_plan(planned, source, probes)
+    _say_done(keys, todo, store)
     if not keys:
         raise SetupError("Nothing can be measured: no task of this grid has data here.")
     if dry_run:
@@ -171,7 +176,8 @@ def run(
         return
     if todo:
         store.check_writable()
-        interrupted = _measure(todo, source, store, probes, memory_limit, jobs)
+        bench = Bench(source, store, probes, memory_limit)
+        interrupted = _measure(todo, bench, jobs)
         if interrupted:
             left = len(_still_to_do(keys, store, Retry.NONE, False))
             console.err.print(
@@ -252,21 +258,21 @@ def _settings(texts: list[str], probes: dict[str, Probe]) -> dict[str, dict[str,
 def _still_to_do(
     keys: tuple[RunKey, ...], store: Store, retry: Retry, force: bool
 ) -> tuple[RunKey, ...]:
+    if force:
+        return keys
+    finished, again = store.finished(), retry is Retry.FAILED
+    return tuple(k for k in keys if str(k.path) not in finished or (again and _failed(k, store)))
+
+
+def _failed(key: RunKey, store: Store) -> bool:
+    """Whether the record of a finished cell holds no answer."""
     from lee_bench.errors import RecordError
     from lee_bench.runs.record import Status
 
-    if force:
-        return keys
-    finished = store.finished()
-
-    def failed(key: RunKey) -> bool:
-        try:
-            return store.read(key).status is not Status.OK
-        except RecordError:
-            return True
-
-    again = retry is Retry.FAILED
-    return tuple(k for k in keys if str(k.path) not in finished or (again and failed(k)))
+    try:
+        return store.read(key).status is not Status.OK
+    except RecordError:
+        return True
 
 
 def _default_jobs(threads: int, memory_mb: int) -> int:
@@ -277,13 +283,7 @@ def _default_jobs(threads: int, memory_mb: int) -> int:
     return max(1, min(facts["cores"] // threads, by_memory))
 
 
-def _say_plan(
-    keys: tuple[RunKey, ...],
-    todo: tuple[RunKey, ...],
-    planned: Plan,
-    source: DataSource,
-    probes: dict[str, Probe],
-) -> None:
+def _say_plan(planned: Plan, source: DataSource, probes: dict[str, Probe]) -> None:
     from lee_bench.cli import console
 
     for text in source.notes:
@@ -296,8 +296,21 @@ def _say_plan(
     for probe in probes.values():
         if not probe.available:
             console.warn(f"{probe.name} cannot run here: {probe.reason}. {probe.remedy}")
-    if len(todo) < len(keys):
-        console.note(f"{len(keys) - len(todo)} of {len(keys)} cells are done already.")
+
+
+def _say_done(keys: tuple[RunKey, ...], todo: tuple[RunKey, ...], store: Store) -> None:
+    """Say how many cells are skipped and, unless reading them takes long, how many failed."""
+    from lee_bench.cli import console
+
+    skipped = len(keys) - len(todo)
+    if not skipped:
+        return
+    words = f"{skipped} of {len(keys)} cells are done already"
+    if skipped <= _MOST_READ:
+        left = set(todo)
+        failed = sum(key not in left and _failed(key, store) for key in keys)
+        words += f"; {failed} of them failed: --retry failed measures them again" if failed else ""
+    console.note(f"{words}.")
 
 
 def _print_plan(
@@ -336,14 +349,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _measure(
-    todo: tuple[RunKey, ...],
-    source: DataSource,
-    store: Store,
-    probes: dict[str, Probe],
-    memory_mb: int,
-    jobs: int,
-) -> bool:
+def _measure(todo: tuple[RunKey, ...], bench: Bench, jobs: int) -> bool:
     """Measure the cells; True if the user stopped the run.
 
     Raises:
@@ -356,11 +362,9 @@ def _measure(
     from lee_bench.cli.progress import RunProgress
     from lee_bench.errors import SetupError
     from lee_bench.runs.executors import local
-    from lee_bench.runs.measure import Bench
 
-    bench = Bench(source, store, probes, memory_mb)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with RunProgress(todo, _test_r2(source)) as progress:
+    with RunProgress(todo, _test_r2(bench.source)) as progress:
         try:
             for record in local.run(todo, bench.measure, jobs, threading.Event()):
                 progress.add(record)

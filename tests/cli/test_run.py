@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lee_bench.cli.progress import RunProgress
+from lee_bench.runs.record import Status
 
 SMALL = ("--suite", "strogatz", "--limit", "2", "--data", "builtin", "--method", "linear")
 QUICK = ("--noise", "0", "--time-limit", "5")
@@ -71,6 +72,17 @@ def test_retry_measures_failed_and_damaged_cells_again(lee_bench, tmp_path):
     assert json.loads(first.read_text())["status"] == "crash"
     lee_bench("run", *SMALL, *QUICK, "--retry", "failed")
     assert {record["status"] for record in records(tmp_path)} == {"ok"}
+
+
+def test_finished_cells_that_failed_are_said_with_the_way_to_repeat_them(typed, made, tmp_path):
+    cells = [made.failed(Status.UNAVAILABLE, method="linear"), made.ok(method="linear", noise=0.1)]
+    made.store(tmp_path / "results", *cells)
+    same = ("--task", made.task, "--method", "linear", "--data", "builtin", "--time-limit", "10")
+    done = typed("run", *same, "--noise", "0", "--noise", "0.1")
+    assert done.returncode == 0, done.stderr
+    words = "are done already; 1 of them failed: --retry failed measures them again."
+    assert f"2 of 2 cells {words}" in done.stderr
+    assert "--retry" not in typed("run", *same, "--noise", "0.1").stderr
 
 
 def test_a_table_over_different_cells_says_so(typed, made, tmp_path):
