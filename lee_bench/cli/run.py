@@ -176,7 +176,8 @@ def run(
         return
     if todo:
         store.check_writable()
-        bench = Bench(source, store, probes, memory_limit)
+        again = force or retry is Retry.FAILED
+        bench = Bench(source, store, probes, memory_limit, again)
         interrupted = _measure(todo, bench, jobs)
         if interrupted:
             left = len(_still_to_do(keys, store, Retry.NONE, False))

@@ -29,19 +29,39 @@ class Bench:
         store: where records go.
         probes: what is known about each method of the plan.
         memory_mb: memory limit of a cell, MiB.
+        again: whether cells that have a record are measured anew.
     """
 
     source: DataSource
     store: Store
     probes: Mapping[str, Probe]
     memory_mb: int
+    again: bool = False
 
     def measure(self, key: RunKey, stop: threading.Event) -> RunRecord | None:
         """Measure one cell and store its record; None when stopped.
 
+        Another run may work on the same folder: the record that is there first stays, and is
+        returned, unless cells are measured again.
+
         Raises:
             DataError: the data set vanished or changed since the plan was made.
+            SetupError: the record cannot be written.
         """
+        if (earlier := self._earlier(key)) is not None:
+            return earlier
+        record = self._run(key, stop)
+        if record is None:
+            return None
+        if (earlier := self._earlier(key)) is not None:
+            return earlier
+        self.store.write(record)
+        return record
+
+    def _earlier(self, key: RunKey) -> RunRecord | None:
+        return None if self.again else self.store.find(key)
+
+    def _run(self, key: RunKey, stop: threading.Event) -> RunRecord | None:
         dataset = self.source.load(find(key.task, key.suite))
         parts = split(dataset, key.noise, key.seed)
         data = {
@@ -52,24 +72,20 @@ class Bench:
         }
         probe = self.probes[key.method]
         if not probe.available:
-            record = unavailable(key, f"{probe.reason}. {probe.remedy}".strip(), data)
-        else:
-            record = run_cell(
-                Cell(
-                    key=key,
-                    target=probe.target,
-                    settings=json.loads(key.settings or "{}"),
-                    command=probe.interpreter,
-                    environment=_environment(probe),
-                    task=Task(parts.X_train, parts.y_train, dataset.info.features),
-                    budget=Budget(key.seconds, key.threads, self.memory_mb),
-                    data=data,
-                ),
-                stop,
-            )
-        if record is not None:
-            self.store.write(record)
-        return record
+            return unavailable(key, f"{probe.reason}. {probe.remedy}".strip(), data)
+        return run_cell(
+            Cell(
+                key=key,
+                target=probe.target,
+                settings=json.loads(key.settings or "{}"),
+                command=probe.interpreter,
+                environment=_environment(probe),
+                task=Task(parts.X_train, parts.y_train, dataset.info.features),
+                budget=Budget(key.seconds, key.threads, self.memory_mb),
+                data=data,
+            ),
+            stop,
+        )
 
 
 def _environment(probe: Probe) -> Mapping[str, str]:

@@ -66,6 +66,13 @@ class Store:
         """
         return self.read_path(self.runs / key.path)
 
+    def find(self, key: RunKey) -> RunRecord | None:
+        """The record of a cell; None if there is none that can be read."""
+        try:
+            return self.read(key)
+        except RecordError:
+            return None
+
     def read_path(self, path: Path) -> RunRecord:
         """Read one file; raises as `read` does."""
         try:
