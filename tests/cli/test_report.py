@@ -134,22 +134,27 @@ def test_hostile_text_stays_text(typed, made, tmp_path):
     assert "<img" not in words
 
 
-def test_the_commands_measure_exactly_these_cells(typed, made, tmp_path):
+@pytest.mark.parametrize("folder", ["results", "it's here"])
+def test_the_commands_measure_exactly_these_cells(typed, made, tmp_path, folder):
     cells = [
         *(made.ok(method=m, noise=n) for m in ("operon", "linear") for n in (0.0, 0.1)),
         *(made.ok(task="strogatz_lv1", noise=0.0, seed=seed) for seed in (23654, 5390)),
         made.ok(seconds=60.0, method="gplearn", settings='{"population_size":50}'),
+        made.ok(noise=1 / 30, seconds=10 / 3),
     ]
-    made.store(tmp_path / "results", *cells)
-    printed = typed("report", "results", "--format", "md").stdout
+    made.store(tmp_path / folder, *cells)
+    printed = typed("report", folder, "--format", "md").stdout
+    assert "--noise 0.1 " in printed
+    assert "--time-limit 60 " in printed
     lines = [line.strip() for line in printed.splitlines() if "lee-bench run" in line]
     planned = []
     for line in lines:
         _, *arguments = shlex.split(line)
         done = typed(*arguments, "--dry-run", "--json")
         assert done.returncode == 0, (line, done.stderr)
-        planned += [cell["path"] for cell in json.loads(done.stdout)["cells"]]
-    assert sorted(planned) == sorted(str(record.key.path) for record in cells)
+        planned += json.loads(done.stdout)["cells"]
+    assert sorted(cell["path"] for cell in planned) == sorted(str(r.key.path) for r in cells)
+    assert not any(cell["to_do"] for cell in planned)  # they find the folder
 
 
 def test_bad_input_is_answered_in_words(typed, made, results, tmp_path):

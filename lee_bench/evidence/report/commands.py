@@ -13,8 +13,8 @@ from lee_bench.tasks.catalog import tasks
 from lee_bench.tasks.protocol import SEEDS
 
 
-def commands(keys: Iterable[RunKey]) -> list[str]:
-    """`lee-bench run` commands that together measure exactly these cells.
+def commands(keys: Iterable[RunKey], folder: str) -> list[str]:
+    """`lee-bench run` commands that together measure exactly these cells, into this folder.
 
     One command measures a product of methods, tasks, noise levels and seeds. Cells of one kind of
     data and the same limits that form a product become one command; what does not is split by
@@ -32,6 +32,8 @@ def commands(keys: Iterable[RunKey]) -> list[str]:
             together[frozenset(places), alone].append((method, settings))
         for (places, _), members in together.items():
             found += [_command(*conditions, members, *grid) for grid in _products(places)]
+    if folder != "results":  # where `run` writes unless told
+        found = [f"{command} --results {shlex.quote(folder)}" for command in found]
     return found
 
 
@@ -67,13 +69,19 @@ def _command(
         words.append(f"--method {shlex.quote(method)}")
         for name, value in json.loads(settings or "{}").items():
             words.append(f"--set {shlex.quote(f'{method}.{name}={json.dumps(value)}')}")
-    words += [f"--noise {noise:g}" for noise in sorted(noises)]
+    words += [f"--noise {_exact(noise)}" for noise in sorted(noises)]
     if seeds == set(SEEDS[: len(seeds)]):
         words.append(f"--trials {len(seeds)}")
     else:
         words += [f"--seed {seed}" for seed in sorted(seeds)]
-    return " ".join([*words, f"--time-limit {seconds:g}", f"--threads {threads}",
+    return " ".join([*words, f"--time-limit {_exact(seconds)}", f"--threads {threads}",
                      f"--data {shlex.quote(data)}"])  # fmt: skip
+
+
+def _exact(value: float) -> str:
+    """The shortest text that reads back as this number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _tasks(suite: str, names: set[str]) -> list[str]:

@@ -189,7 +189,7 @@ def gather(graded: Sequence[Cell], name: str) -> Report:
         facts=_facts(cells, graded),
         methods=_methods(cells, graded),
         data=_data(graded),
-        commands=commands(cell.record.key for cell in graded),
+        commands=commands((cell.record.key for cell in graded), name),
     )
 
 
