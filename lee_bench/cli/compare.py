@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +50,8 @@ def compare(
     store, cells = graded.frame(results, data.value, pmlb_cache, jobs)
     graded.some_grade(cells)
     pairs = _pairs(cells, method, against or [])
+    for sentence in _apart(cells, pairs):
+        console.warn(sentence)
     scores = (metrics.R2_TEST, metrics.COMPLEXITY, metrics.ACCURATE, metrics.SOLVED)
     table = stats.paired_table(cells, (*scores, metrics.SECONDS), pairs)
     ranks = stats.rank_table(cells, scores[:2])
@@ -97,7 +100,32 @@ def _pairs(
         return None
     ones = of(method) if method else labels
     others = [label for name in against for label in of(name)] or labels
-    return [(one, other) for one in ones for other in others if one != other]
+    pairs = {}  # a pair and its mirror image would be two tests of one question
+    for one, other in itertools.product(ones, others):
+        if one != other:
+            pairs.setdefault(frozenset((one, other)), (one, other))
+    if not pairs:
+        raise UsageError(
+            f"{ones[0]} cannot be compared with itself.", f"Measured: {', '.join(labels)}."
+        )
+    return list(pairs.values())
+
+
+def _apart(cells: pd.DataFrame, pairs: list[tuple[str, str]] | None) -> list[str]:
+    """Which of the pairs have nothing in common, as a sentence."""
+    places = {
+        label: set(zip(own["suite"], own["task"], own["noise"], own["seed"], strict=True))
+        for label, own in cells.groupby("label")
+    }
+    apart = [
+        f"{one} and {other}"
+        for one, other in (itertools.combinations(places, 2) if pairs is None else pairs)
+        if places[one].isdisjoint(places[other])
+    ]
+    if not apart:
+        return []
+    listed = "; ".join(apart[:3]) + (f"; and {len(apart) - 3} more pairs" if apart[3:] else "")
+    return [f"No cell in common, so nothing to compare: {listed}."]
 
 
 def _table(table: pd.DataFrame) -> Table:
@@ -113,7 +141,8 @@ def _table(table: pd.DataFrame) -> Table:
     for name in ("tasks", "win/tie/loss", "difference", "effect", "p"):
         view.add_column(name, justify="right", no_wrap=True)
     labels = {metric.name: metric.label for metric in METRICS}
-    in_order = table.sort_values(["suite", "noise", "method", "against"], kind="stable")
+    paired = table[table["tasks"] > 0]
+    in_order = paired.sort_values(["suite", "noise", "method", "against"], kind="stable")
     for (suite, noise), panel in in_order.groupby(["suite", "noise"], sort=False):
         if view.row_count:
             view.add_row()

@@ -204,7 +204,7 @@ def paired_table(
             if not _applies(panel, metric):
                 continue
             scores = _scores(panel, metric)
-            for one, other in wanted or itertools.combinations(scores, 2):
+            for one, other in itertools.combinations(scores, 2) if wanted is None else wanted:
                 if one in scores and other in scores:
                     paired = _paired(scores[one], scores[other], metric)
                     rows.append([suite, noise, metric.name, one, other, *vars(paired).values()])

@@ -51,6 +51,34 @@ def test_only_what_was_asked_for_with_words_and_files(typed, results):
         assert (results / "figures" / name).stat().st_size
 
 
+def test_a_pair_is_tested_once_however_it_is_asked_for(typed, results):
+    names = ("operon", "linear", "operon")
+    done = typed(
+        "compare", "results", *(word for n in names for word in ("--against", n)), "--json"
+    )
+    rows = [r for r in json.loads(done.stdout)["comparisons"] if r["metric"] == "r2_test"]
+    pairs = [{r["method"], r["against"]} for r in rows]
+    assert sorted(map(sorted, pairs)) == [
+        ["linear", "operon"],
+        ["linear", "pysr"],
+        ["operon", "pysr"],
+    ]
+
+
+def test_a_method_against_itself_is_refused(typed, results):
+    done = typed("compare", "results", "--method", "operon", "--against", "operon")
+    assert done.returncode == 2
+    assert "operon cannot be compared with itself" in done.stderr
+
+
+def test_methods_that_share_no_task_are_said_and_have_no_row(typed, made, tmp_path):
+    made.store(tmp_path / "r", made.ok(), made.ok("x", method="linear", task="strogatz_lv1"))
+    done = typed("compare", "r")
+    assert done.returncode == 0
+    assert "No cell in common, so nothing to compare: linear and operon." in done.stderr
+    assert "against operon" not in done.stdout
+
+
 def test_one_method_and_unknown_methods_are_answered_in_words(typed, made, results, tmp_path):
     done = typed("compare", "results", "--method", "leee")
     assert done.returncode == 2
