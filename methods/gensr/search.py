@@ -27,7 +27,6 @@ from methods.gensr.model import Gaussian, GenSR
 from methods.network.observations import Observations
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
-from methods.symbolic.archive import rank
 from methods.symbolic.search import Pool, Problem
 from methods.training import computing, fast_dtype
 
@@ -148,8 +147,7 @@ class Search:
         if reason:
             self.stops[reason] += 1
             self._evolution = None
-        entries = pool.archive.entries()
-        best = entries[rank(entries, len(self.problem.all_y), self.problem.floor)[0]]
+        best = pool.ranked()[0]
         return Generation(
             index=len(self.history),
             evolution=self._started - 1,

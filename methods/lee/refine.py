@@ -43,7 +43,6 @@ from methods.network.observations import Observations
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
-from methods.symbolic.archive import rank
 from methods.symbolic.search import Pool, Problem
 from methods.training import computing, fast_dtype
 
@@ -181,8 +180,8 @@ class Search:
             pool.offer(mutants)
             tokens = np.concatenate([tokens, mutants])
             source = np.append(source, np.full(len(mutants), SOURCES.index("mutant")))
-        entries = pool.archive.entries()
-        best = entries[rank(entries, len(self.problem.all_y), self.problem.floor)[0]]
+        entries = pool.ranked()
+        best = entries[0]
         kept = _writers([e.tokens for e in entries if e not in before], tokens, source)
         variance = self.problem.variance or 1.0
         return Round(
@@ -236,9 +235,7 @@ class Search:
 
     def _finds(self) -> _Finds:
         """What in the archive can be read."""
-        entries = self.pool.archive.entries()
-        order = rank(entries, len(self.problem.all_y), self.problem.floor)
-        entries = [entries[i] for i in order]
+        entries = self.pool.ranked()
         cores = without_affine(tok.stack([e.tokens for e in entries]))
         first = np.sort(np.unique(cores, axis=0, return_index=True)[1])
         short = tok.lengths(cores[first]) <= self.model.config.max_length

@@ -27,10 +27,10 @@ from methods.lee.method import Lee
 from methods.lee.model import LEE
 from methods.lee.refine import Round, Search
 from methods.symbolic import vocabulary as tok
-from methods.symbolic.archive import rank
 from methods.symbolic.canonical import canonical_row
 from methods.symbolic.polish import in_original_units
-from methods.symbolic.search import Pool, Problem, relevance, warm_up
+from methods.symbolic.programs import use_threads
+from methods.symbolic.search import Pool, Problem, polishing, relevance, warm_up
 
 if TYPE_CHECKING:
     import sympy
@@ -122,9 +122,11 @@ class LEERegressor(RegressorMixin, BaseEstimator):
             raise ValueError(f"feature names must differ and hold no backticks: {', '.join(names)}")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         starts = [_read(text, names) for text in _as_list(self.start)]
+        observations = _observations(weights)
         X, y, weights = _merged(X, y, weights)
-        columns = _columns(X, y, names, starts)
-        problem = Problem(X[:, columns], y, [names[j] for j in columns], weights=weights, seed=seed)
+        columns = _columns(X, y, weights, names, starts)
+        used = [names[j] for j in columns]
+        problem = Problem(X[:, columns], y, used, weights, seed=seed, observations=observations)
         with _threads(self.threads) as threads:
             _compile(threads)
             network = _network(Lee.folder(str(self.model)))
@@ -196,7 +198,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
                 raise _Stopped
 
         try:
-            polish_from = end - min(1.5, 0.2 * self.time_limit)
+            polish_from = end - polishing(self.time_limit)
             self.stop_reason_ = search.run(polish_from, max_rounds=self.max_rounds, watch=watch)
         except _Stopped:
             self.stop_reason_ = "stopped"
@@ -278,10 +280,7 @@ def _with_values(formula: Expression, problem: Problem) -> tuple[np.ndarray, np.
 
 def _best(pool: Pool) -> str:
     """The candidate of shortest description, as a short text."""
-    entries = pool.archive.entries()
-    problem = pool.problem
-    first = rank(entries, len(problem.all_y), problem.floor)[0]
-    return to_text(problem.formula(entries[first]), 6)
+    return to_text(pool.problem.formula(pool.ranked()[0]), 6)
 
 
 def _r2(formula: Expression, problem: Problem) -> float:
@@ -294,6 +293,12 @@ def _r2(formula: Expression, problem: Problem) -> float:
     if loss <= problem.floor:
         return 1.0
     return float(1 - loss / variance) if variance > 0 else 0.0
+
+
+def _observations(weights: np.ndarray) -> float:
+    """How many observations weighted rows are: whole weights are repetitions, others are not."""
+    whole = (weights == np.floor(weights)).all()
+    return float(weights.sum() if whole else np.count_nonzero(weights))
 
 
 def _merged(
@@ -310,14 +315,18 @@ def _merged(
 
 
 def _columns(
-    X: np.ndarray, y: np.ndarray, names: Sequence[str], starts: Sequence[Expression]
+    X: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray,
+    names: Sequence[str],
+    starts: Sequence[Expression],
 ) -> np.ndarray:
     """Columns that a problem may choose from: where there are too many, those of the starts too."""
     wanted = [i for i, n in enumerate(names) if any(n in start.variables for start in starts)]
     if not wanted or len(names) <= tok.MAX_VARIABLES:
         return np.arange(len(names))
     some = slice(None, None, max(1, len(y) // 1000))
-    scores = relevance(X[some], y[some])
+    scores = relevance(X[some], y[some], weights[some])
     scores[wanted] = np.inf
     return np.sort(np.argsort(-scores, kind="stable")[: tok.MAX_VARIABLES])
 
@@ -330,12 +339,13 @@ def _as_list(start: str | Sequence[str] | None) -> list[str]:
 
 @contextlib.contextmanager
 def _threads(wanted: int | None) -> Iterator[int]:
-    """Set torch's threads for a while."""
+    """Set the threads of torch and of the kernels for a while."""
     before = torch.get_num_threads()
     threads = wanted or before
     torch.set_num_threads(threads)
     try:
-        yield threads
+        with use_threads(threads):
+            yield threads
     finally:
         torch.set_num_threads(before)
 

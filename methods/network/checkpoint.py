@@ -107,6 +107,7 @@ def read(folder: Path, kind: Kind) -> tuple[NetworkConfig, dict[str, Any], dict[
         tensors: dict[str, Tensor] = {}
         for name in card["files"]:
             tensors |= {key: t.float() for key, t in load_file(folder / name).items()}
+        training = card["training"]
     except FileNotFoundError as error:
         raise SetupError(f"There is no {error.filename}.", kind.again) from None
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -116,4 +117,4 @@ def read(folder: Path, kind: Kind) -> tuple[NetworkConfig, dict[str, Any], dict[
     bad = [key for key, t in tensors.items() if not t.isfinite().all()]
     if bad:
         raise SetupError(f"The model in {folder} is damaged: {bad[0]} is not finite.", kind.again)
-    return config, card["training"], tensors
+    return config, training, tensors

@@ -35,7 +35,7 @@ def noise_floor(y: np.ndarray) -> float:
 
 
 def description_length(
-    loss: np.ndarray, tokens: np.ndarray, constants: np.ndarray, points: int, floor: float
+    loss: np.ndarray, tokens: np.ndarray, constants: np.ndarray, points: float, floor: float
 ) -> np.ndarray:
     """Nats needed for the data and the formula, up to a constant of the data.
 
@@ -43,7 +43,7 @@ def description_length(
         loss: mean squared errors on the same points, (...).
         tokens: numbers of tokens, (...).
         constants: numbers of fitted constants, (...).
-        points: number of points.
+        points: observations that they stand for.
         floor: loss that counts as exact, see `noise_floor`.
     """
     loss = np.where(np.isfinite(loss), loss, np.inf)
@@ -154,7 +154,7 @@ class Archive:
         return front
 
 
-def rank(entries: Sequence[Entry], points: int, floor: float) -> np.ndarray:
+def rank(entries: Sequence[Entry], points: float, floor: float) -> np.ndarray:
     """Order entries by description length, shortest first: indices, int64 (len(entries),)."""
     return np.argsort(
         description_length(

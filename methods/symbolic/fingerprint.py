@@ -38,8 +38,10 @@ def fingerprints(
     Args:
         tokens: int64 (B, L), valid prefix rows padded with PAD.
         constants: (B, K) values of the placeholders. None compares skeletons: the k-th placeholder
-            of every row gets the same fixed value, so give canonical rows, whose placeholders are
-            in a fixed order.
+            of every row gets the same fixed value, so equal functions are recognised where their
+            placeholders stand in the same order. Skeletons that say nothing at these values (finite
+            nowhere, or all constant, as exp(C*x) at large x) may at others: they are told apart by
+            their tokens.
         X: float64 (N, D), the points at which functions count as equal, such as those of a data
             set; `default_points` by default. Points at which a function is not finite must agree
             too.
@@ -50,7 +52,8 @@ def fingerprints(
     """
     tokens = np.asarray(tokens)
     X = default_points() if X is None else np.asarray(X, dtype=np.float64)
-    if constants is None:
+    skeletons = constants is None
+    if skeletons:
         most = int(tok.count_constants(tokens).max(initial=0))
         fixed = np.random.default_rng(19700101).uniform(0.4, 2.4, most)
         constants = np.broadcast_to(fixed, (len(tokens), most)).copy()
@@ -64,7 +67,19 @@ def fingerprints(
     with np.errstate(over="ignore"):
         mixed = (buckets ^ (buckets >> 29)) * odd
         mixed ^= mixed >> 32
-        return (mixed * odd[::-1]).sum(1)
+        hashes = (mixed * odd[::-1]).sum(1)
+        if skeletons:
+            mute = ((buckets == _NOT_FINITE) | (buckets == _NOTHING)).all(1)
+            mute &= (tokens == tok.CONSTANT).any(1)
+            hashes[mute] = _words(tokens[mute])
+        return hashes
+
+
+def _words(tokens: np.ndarray) -> np.ndarray:
+    """Hashes of rows of tokens, whatever their padding."""
+    odd = np.random.default_rng(1).integers(2**62, size=(tokens.shape[1], tok.SIZE)) * 2 + 1
+    terms = np.take_along_axis(odd, tokens.T, 1) * (tokens.T != tok.PAD)
+    return (terms ^ (terms >> 29)).sum(0)
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

@@ -27,11 +27,11 @@ class PoolMethod(Method):
 
     def search(self, task: Task, budget: Budget, seed: int) -> None:
         """Explore until solved or the time is up; then polish."""
-        from methods.symbolic.search import Problem
+        from methods.symbolic.search import Problem, polishing
 
         begin = time.perf_counter()
         end = begin + budget.seconds
-        polish_from = end - min(1.5, 0.2 * budget.seconds)
+        polish_from = end - polishing(budget.seconds)
         problem = Problem(task.X, task.y, task.features, seed=seed)
         pool, self._stopped, told = self.explore(problem, budget, seed, polish_from)
         searched = time.perf_counter() - begin

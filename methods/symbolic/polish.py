@@ -54,7 +54,7 @@ class Polished:
     steps: tuple[str, ...] = ()
 
 
-def tolerance(points: int, constants: int) -> float:
+def tolerance(points: float, constants: int) -> float:
     """Factor by which polishing may raise the mean squared error: 1 + 2 (k + 1) log(n) / n.
 
     Twice what the tests of n rows and k constants allow; rounding errors come on top.
@@ -102,6 +102,7 @@ def polish(
     names: Sequence[str],
     *,
     weights: np.ndarray | None = None,
+    observations: float | None = None,
     deadline: float = math.inf,
     max_points: int = 1000,
     seed: int = 0,
@@ -116,6 +117,8 @@ def polish(
         X: float64 (n, d); y: float64 (n,).
         names: of the d columns.
         weights: of the rows in all sums of squares, (n,), not negative.
+        observations: that the rows stand for, where equal ones were merged; their number by
+            default.
         deadline: value of `time.perf_counter()` after which no new step begins.
         max_points: rows used for fits and tests; all rows verify the result.
         seed: chooses those rows.
@@ -125,6 +128,7 @@ def polish(
     """
     weights = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
     X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
+    observations = observations or len(y)
     scale = float(np.abs(y).max(initial=0)) or 1.0  # losses are computed for y / scale
 
     def loss_of(formula: Expression) -> float:
@@ -147,11 +151,12 @@ def polish(
             y[rows],
             np.sqrt(weights[rows] / weights[rows].mean()) / scale,
             floor,
+            observations * float(weights[rows].sum() / weights.sum()),
         )
         signs = np.ascontiguousarray(X[:, columns]) if used else np.zeros((len(X), 1))
         stages += _stages(expression, used, data, signs, deadline)
     square = scale * scale
-    limit = before * tolerance(len(y), _count_numbers(expression)) + floor
+    limit = before * tolerance(observations, _count_numbers(expression)) + floor
     for stage in reversed(stages):
         loss = loss_of(stage.expression)
         if loss <= limit:
@@ -167,16 +172,15 @@ class _Stage:
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """X (n, d), y (n,), square roots of the weights of residuals (n,), loss that is exact."""
+    """Rows X (m, d) and y (m,), square roots of the weights of residuals (m,), the loss that is
+    exact, and the number of observations that the rows stand for.
+    """
 
     X: np.ndarray
     y: np.ndarray
     root_w: np.ndarray
     floor: float
-
-    @property
-    def n(self) -> int:
-        return len(self.y)
+    n: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,7 +323,7 @@ def _standard_errors(fit: _Fit, free: np.ndarray, data: _Data, noise: float) -> 
         return errors
     with np.errstate(all="ignore"):
         _, J = evaluate_with_jacobian(fit.tokens[None], data.X, fit.constants[None])
-        J = (J[0] * data.root_w[:, None])[:, free]
+        J = (J[0] * data.root_w[:, None])[:, free] * math.sqrt(data.n / len(data.y))
         J[~np.isfinite(J)] = 0
         scale = np.sqrt(np.square(J).sum(0))
         lost = scale == 0

@@ -17,6 +17,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import numpy as np
@@ -29,8 +30,25 @@ Array = TypeVar("Array", np.ndarray, torch.Tensor)
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
 
 
+_granted: ContextVar[int] = ContextVar("granted", default=0)
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Let `default_threads` be `count` for a while."""
+    before = _granted.set(count)
+    try:
+        yield
+    finally:
+        _granted.reset(before)
+
+
 def default_threads() -> int:
-    """Threads to use on the CPU: NUMBA_NUM_THREADS, else OMP_NUM_THREADS, else all cores we own."""
+    """Threads to use on the CPU: those of `use_threads`, else NUMBA_NUM_THREADS, else
+    OMP_NUM_THREADS, else all cores we own.
+    """
+    if granted := _granted.get():
+        return granted
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         if os.environ.get(name, "").isdigit():
             return max(1, int(os.environ[name]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,7 +31,9 @@ _PROBES = 32  # rows on which functions that agree count as the same
 _MODERATE = 1e3  # sizes from 1/_MODERATE to _MODERATE are left as they are
 
 
-def relevance(X: np.ndarray, y: np.ndarray, bins: int = 10) -> np.ndarray:
+def relevance(
+    X: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, bins: int = 10
+) -> np.ndarray:
     """How much each column says about y by itself: the correlation ratio, 0 to 1.
 
     The share of the variance of y that lies between bins of equal counts of the column (Pearson
@@ -39,21 +41,25 @@ def relevance(X: np.ndarray, y: np.ndarray, bins: int = 10) -> np.ndarray:
 
     Args:
         X: (n, d); y: (n,).
+        weights: of the rows, (n,), or None.
+        bins: quantiles of the column, of rows and not of weights.
 
     Returns:
         (d,)
     """
-    deviation = np.abs(y - y.mean())
+    weights = np.ones(len(y)) if weights is None else weights
+    deviation = np.abs(y - np.average(y, weights=weights))
     scores = np.zeros(X.shape[1])
     for j, column in enumerate(X.T):
         edges = np.unique(np.quantile(column, np.linspace(0, 1, bins + 1)[1:-1]))
         place = np.searchsorted(edges, column)
-        count = np.maximum(np.bincount(place), 1)
+        weight = np.bincount(place, weights)
         for target in (y, deviation):
-            spread = np.sum((target - target.mean()) ** 2)
-            means = np.bincount(place, target) / count
+            mean = np.average(target, weights=weights)
+            spread = np.sum(weights * (target - mean) ** 2)
+            means = np.bincount(place, weights * target) / np.where(weight > 0, weight, 1.0)
             if spread > 0:
-                between = np.sum((means[place] - target.mean()) ** 2)
+                between = np.sum(weight * (means - mean) ** 2)
                 scores[j] = max(scores[j], between / spread)
     return scores
 
@@ -76,11 +82,14 @@ class Problem:
         weights: of the rows, (n,), or None.
         points: rows that fits use, drawn at random where there are more.
         seed: chooses them.
+        observations: that the rows stand for, where equal ones were merged; their number by
+            default.
 
     Attributes:
         columns: indices of the columns in use, at most ten, in order.
         names: of these.
         X, y, weights: rows for fits, (m, len(columns)), (m,) and (m,), in moderate units.
+        observations, all_observations: that these rows, and all rows, stand for.
         variance: weighted variance of y over these rows.
         floor: loss, in moderate units, that counts as exact.
     """
@@ -93,6 +102,7 @@ class Problem:
         weights: np.ndarray | None = None,
         points: int = 1000,
         seed: int = 0,
+        observations: float | None = None,
     ) -> None:
         self.all_X, self.all_y, self.all_names = X, y, tuple(names)
         self.all_weights = np.ones(len(y)) if weights is None else np.asarray(weights, float)
@@ -101,7 +111,7 @@ class Problem:
             rows = np.sort(np.random.default_rng(seed).choice(rows, points, replace=False))
         columns = np.arange(X.shape[1])
         if len(columns) > tok.MAX_VARIABLES:
-            best = np.argsort(-relevance(X[rows], y[rows]), kind="stable")
+            best = np.argsort(-relevance(X[rows], y[rows], self.all_weights[rows]), kind="stable")
             columns = np.sort(best[: tok.MAX_VARIABLES])
         self.columns = tuple(columns.tolist())
         self.names = tuple(names[j] for j in self.columns)
@@ -110,6 +120,9 @@ class Problem:
         self.X = np.ascontiguousarray(X[np.ix_(rows, columns)]) / list(self.x_units.values())
         self.y = y[rows] / self.y_unit
         self.weights = self.all_weights[rows]
+        self.all_observations = float(observations or len(y))
+        share = self.weights.sum() / self.all_weights.sum()
+        self.observations = self.all_observations * float(share)
         mean = np.average(self.y, weights=self.weights)
         self.variance = float(np.average((self.y - mean) ** 2, weights=self.weights))
         self.floor = noise_floor(self.y)
@@ -181,8 +194,10 @@ class Pool:
         self._rng = np.random.default_rng(seed)
         self._seen: dict[int, int] = {}  # fingerprint -> shortest length
         self._losses: dict[int, float] = {}  # fingerprint -> loss of the first fit
-        m = len(problem.y)
-        self._few = np.sort(self._rng.permutation(m)[: min(m, glance)])
+        few = self._rng.permutation(len(problem.y))[:glance]
+        # Drawn as well, because rows may lie in an order: of y, or of time.
+        self._probes = problem.X[few[:_PROBES]]
+        self._few = np.sort(few)
         mean = np.average(problem.y, weights=problem.weights)
         self.archive.add(np.array([[tok.CONSTANT]]), np.array([[mean]]), [problem.variance])
         (self._mean,) = self.archive.entries()
@@ -192,6 +207,12 @@ class Pool:
         """Lowest loss so far, as a share of the variance of y."""
         loss, variance = self.archive.best(1)[0].loss, self.problem.variance
         return loss / variance if variance > 0 else 0.0
+
+    def ranked(self) -> list[Entry]:
+        """The archive by description length of the rows for fits, shortest first."""
+        entries = self.archive.entries()
+        order = rank(entries, self.problem.observations, self.problem.floor)
+        return [entries[i] for i in order]
 
     def offer(self, tokens: np.ndarray) -> int:
         """Try a batch of skeletons.
@@ -257,7 +278,7 @@ class Pool:
 
     def _keys(self, cores: np.ndarray) -> np.ndarray:
         """Fingerprints (B,) of affine families."""
-        return fingerprints(cores, X=self.problem.X[self._few[:_PROBES]], affine=True)
+        return fingerprints(cores, X=self._probes, affine=True)
 
     def _new(self, cores: np.ndarray) -> tuple[np.ndarray, list[int]]:
         """The rows whose affine family was not seen before, or only in longer words; their keys."""
@@ -306,16 +327,15 @@ class Pool:
             most: candidates to polish, those of shortest description first.
         """
         problem = self.problem
-        points = len(problem.all_y)
+        points = problem.all_observations
 
         def made(formula: Expression, polished: bool) -> Answer:
             nodes, loss = len(formula), problem.loss(formula)
             length = description_length(loss, nodes, 0, points, problem.floor)
             price = float(length) + digit_nats(formula)
-            return Answer(formula, loss * problem.y_unit * problem.y_unit, nodes, polished, price)
+            return Answer(formula, loss, nodes, polished, price)
 
-        entries = self.archive.entries()
-        best = [entries[i] for i in rank(entries, points, problem.floor)[:most]]
+        best = self.ranked()[:most]
         # The mean has the size of a lone variable but a constant more: the front may pass it over.
         others = dict.fromkeys([self._mean, *self.archive.front()])
         others = [entry for entry in others if entry not in best]
@@ -329,6 +349,7 @@ class Pool:
                 problem.all_y,
                 problem.all_names,
                 weights=problem.all_weights,
+                observations=points,
                 deadline=deadline,
             )
             answers[i] = made(done.expression, polished=True)
@@ -338,7 +359,10 @@ class Pool:
             better = not front or answer.loss < front[-1].loss
             if answer is chosen or (better and chosen.formula != answer.formula):
                 front.append(answer)
-        return front, front.index(chosen)
+        # Squares of large or small units leave the range of numbers, so they come last.
+        unit = problem.y_unit
+        told = [replace(answer, loss=answer.loss * unit * unit) for answer in front]
+        return told, front.index(chosen)
 
 
 def digit_nats(formula: Expression) -> float:
@@ -349,6 +373,11 @@ def digit_nats(formula: Expression) -> float:
             text = str(abs(node.value)).partition("e")[0].replace(".", "").strip("0")
             digits += max(1, len(text)) - isinstance(node.value, int)
     return digits * math.log(10)
+
+
+def polishing(seconds: float) -> float:
+    """How much of a time limit is left for polishing the answers."""
+    return min(1.5, 0.2 * seconds)
 
 
 def warm_up(threads: int = 1) -> None:

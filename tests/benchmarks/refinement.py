@@ -53,7 +53,6 @@ from methods.lee.method import Lee
 from methods.lee.refine import Search
 from methods.prior import Prior
 from methods.symbolic import constants, programs
-from methods.symbolic.archive import rank
 from methods.symbolic.sampler import Sampler, SamplerConfig, sample_trees
 from methods.symbolic.search import SOLVED, Pool, Problem, warm_up
 
@@ -117,8 +116,7 @@ def suite_laws(suite: str, count: int, points: int) -> Iterator[Law]:
 def solved(pool: Pool, law: Law, noise: float) -> tuple[bool, float, int]:
     """Whether the law is found; R2, on clean targets, and tokens of the chosen find."""
     problem = pool.problem
-    entries = pool.archive.entries()
-    entry = entries[rank(entries, len(problem.all_y), problem.floor)[0]]
+    entry = pool.ranked()[0]
     tokens, values = entry.tokens[None], entry.constants[None]
     clean = law.clean / problem.y_unit
     predicted = programs.evaluate(tokens, problem.X, values, threads=1)[0]

@@ -434,6 +434,7 @@ def test_no_file_is_larger_than_allowed(model, tmp_path, monkeypatch):
         (lambda f: (f / "model.json").write_text("{"), "damaged"),
         (lambda f: (f / "model-1.safetensors").write_bytes(b"12345678"), "damaged"),
         (lambda f: edit(f, format=99), "format 99"),
+        (lambda f: drop(f, "training"), "damaged"),
         (lambda f: edit(f, method="gensr"), "gensr"),
         (lambda f: edit_config(f, width=64), "do not fit"),
         (lambda f: edit_config(f, vocabulary=["x0"]), "other tokens"),
@@ -446,6 +447,12 @@ def test_a_model_that_cannot_be_used_is_one_clear_error(model, tmp_path, spoil, 
     with pytest.raises(SetupError, match=message) as error:
         checkpoint.load(tmp_path)
     assert error.value.hint
+
+
+def drop(folder, name):
+    card = json.loads((folder / "model.json").read_text())
+    del card[name]
+    (folder / "model.json").write_text(json.dumps(card))
 
 
 def edit(folder, **changes):

@@ -190,6 +190,22 @@ def test_weights_count_like_repetition_in_any_order(data):
     assert not weighted.equations_.equals(quick().fit(X, y).equations_)
 
 
+def test_a_table_of_counts_is_fitted_for_all_its_rows():
+    rng = np.random.default_rng(0)
+    x = np.repeat([0.0, 1.0], 2000)
+    y = (rng.uniform(size=4000) < 0.3 + 0.4 * x).astype(float)
+    model = quick().fit(x[:, None], y)
+    assert model.predict([[0.0], [1.0]]) == pytest.approx([0.3, 0.7], abs=0.05)
+
+
+def test_threads_hold_for_the_kernels(data):
+    from methods.symbolic import programs
+
+    seen = []
+    quick(threads=1, callback=lambda *_: seen.append(programs.default_threads())).fit(*data)
+    assert set(seen) == {1}
+
+
 @pytest.mark.parametrize("y", [np.zeros(20), np.full(20, -7.25), np.full(20, 1e300)])
 def test_a_constant_target_is_a_constant(y):
     model = quick().fit(np.linspace(0, 1, 20)[:, None], y)

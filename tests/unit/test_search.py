@@ -86,6 +86,64 @@ def test_a_shorter_form_of_a_function_is_tried_again():
     assert str(answers[chosen].formula) == "a"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "law", "first", "second"),
+    [
+        (50, 100, "3 + 2*tanh(0.02*a)", "tanh x0", "tanh * C x0"),
+        (500, 1000, "2*exp(0.01*a)", "exp square x0", "exp * C x0"),
+        (500, 1000, "2*exp(-0.01*a)", "exp neg square x0", "exp * C x0"),
+        (20, 50, "2*exp(0.002*a*b)", "exp exp x0", "exp * C * x0 x1"),
+    ],
+)
+def test_what_says_nothing_before_its_constants_are_fitted_is_fitted(low, high, law, first, second):
+    X = np.random.default_rng(0).uniform(low, high, (200, 3))
+    pool = Pool(Problem(X, parse(law, NAMES).evaluate(X, NAMES), NAMES), threads=1)
+    pool.offer(rows(first))
+    pool.offer(rows(second))
+    assert pool.solved()
+    assert pool.offer(rows(second)) == 0
+
+
+def test_rows_in_order_tell_functions_apart_too():
+    X = np.linspace(-2, 2, 200)[:, None]
+    pool = Pool(Problem(X, 3 * X[:, 0] + np.abs(X[:, 0]), ("a",)), threads=1)
+    pool.offer(rows("x0"))
+    assert pool.offer(rows("abs x0")) == 1
+
+
+def test_evidence_is_that_of_the_rows_it_was_taken_from():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(1, 4, (10_000, 1))
+    y = X[:, 0] * (1 + 0.1 * rng.normal(size=10_000))
+    whole, half = Problem(X, y, ("a",)), Problem(X[:5000], y[:5000], ("a",))
+    assert (whole.observations, whole.all_observations) == (1000, 10_000)
+    assert (half.observations, half.all_observations) == (1000, 5000)
+    assert Problem(X, y, ("a",), observations=20_000).observations == 2000
+
+
+def test_repeated_rows_are_as_much_evidence_merged():
+    X = np.array([[0.0], [0.0], [1.0], [1.0]])
+    y = np.array([0.0, 1.0, 0.0, 1.0])
+    counts = np.array([3500.0, 1500.0, 1500.0, 3500.0])  # y is 0.3, then 0.7
+    pool = Pool(Problem(X, y, ("a",), weights=counts, observations=counts.sum()), threads=1)
+    pool.offer(rows("x0", "square x0"))
+    answers, chosen = pool.answers(math.inf)
+    values = answers[chosen].formula.evaluate(np.array([[0.0], [1.0]]), ("a",))
+    assert values == pytest.approx([0.3, 0.7], abs=0.03)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_the_front_is_whole_at_any_size(size):
+    X, y = sample("a*b + 0.1*c")
+    pool = Pool(Problem(X, size * y, NAMES), threads=1)
+    pool.offer(SKELETONS)
+    answers, _ = pool.answers(math.inf)
+    plain = Pool(Problem(X, y, NAMES), threads=1)
+    plain.offer(SKELETONS)
+    assert len(answers) >= 3
+    assert abs(len(answers) - len(plain.answers(math.inf)[0])) <= 1
+
+
 def test_affine_wrappings_come_off_and_go_on():
     tokens = rows("+ C * C sin x0", "/ C x1", "- C x0", "neg * C + C x1", "* x0 + C x1")
     cores = without_affine(tokens)
@@ -117,6 +175,16 @@ def test_relevant_columns_are_chosen_and_named():
     assert {"v3", "v17"} <= set(problem.names)
     X[:, 5], y = 0.0, np.zeros(500)
     assert relevance(X, y).tolist() == [0.0] * 25
+
+
+def test_columns_are_chosen_by_the_rows_that_count():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 2))
+    y = np.where(np.arange(400) < 200, X[:, 0], X[:, 1])
+    weights = np.where(np.arange(400) < 200, 1.0, 1e-6)
+    first, second = relevance(X, y, weights)
+    assert first > 0.9 > 0.2 > second
+    assert relevance(X, y) == pytest.approx(relevance(X, y, np.full(400, 7.0)))
 
 
 def test_digits_cost():
