@@ -202,6 +202,19 @@ def test_a_problem_without_a_true_formula_stands_beside_one_that_has(typed, made
         assert "0 of 1 above .999" in done.stdout
 
 
+def test_what_is_not_graded_is_not_called_a_failure(typed, made, tmp_path):
+    other = {**made.ok().data, "sha256": "of other data"}
+    lost = replace(made.ok(seed=15795), data=other)
+    made.store(tmp_path / "r", made.ok(), lost, replace(made.ok(method="linear"), data=other))
+    page = typed("report", "r", "-o", "-").stdout
+    text = " ".join(" ".join(Elements(page).text).split())
+    assert "◐ 1, 1 of 2 not graded" in text
+    assert "1 of 3 solved, 2 not graded" in text
+    assert "but cells that are not graded are left out of all" in text
+    assert re.search("failed, counted as misses 0\\b", text)
+    assert "of 2 failed" not in text
+
+
 def test_cells_that_not_all_methods_have_are_said(typed, made, tmp_path):
     made.store(tmp_path / "r", made.ok(), made.ok(method="linear"), made.ok(task="strogatz_lv1"))
     done = typed("report", "r", "--format", "md")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -25,6 +25,7 @@ MOST_NODES = 200
 """Longer formulas are shown as text: typeset, nobody could read them either."""
 DIGITS = 4
 """Significant digits of a typeset formula; the exact one stands among the candidates."""
+_NOT_GRADED = "not graded"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Problem:
         suite, task: which.
         truth: the true formula, typeset; '' where nobody knows one.
         solved: cells that found it; cells with R² > 0.999 where nobody knows it.
-        failed: cells that failed.
+        failed, ungraded: cells that failed, and that could not be graded.
         lines: its cells, by noise, method and seed.
     """
 
@@ -65,6 +66,7 @@ class Problem:
     truth: Markup
     solved: int
     failed: int
+    ungraded: int
     lines: list[Line]
 
 
@@ -93,6 +95,7 @@ def problems(cells: pd.DataFrame, graded: Sequence[Cell]) -> list[Problem]:
                 truth=typeset(truth, features, None) if truth else Markup(),
                 solved=sum(line.good for line in lines),
                 failed=sum(row.status != Status.OK for row, _ in own),
+                ungraded=sum(not row.graded for row, _ in own),
                 lines=lines,
             )
         )
@@ -147,7 +150,7 @@ def _verdict(row: Any) -> str:
     if row.status != Status.OK:
         return row.status
     if not row.graded:
-        return "not graded"
+        return _NOT_GRADED
     if row.symbolic_solution == 1:
         return "solved"
     if math.isnan(row.r2_test):
@@ -186,13 +189,17 @@ def matrix(found: Sequence[Problem], labels: Sequence[str]) -> list[tuple[Proble
 def _score(lines: Sequence[Line]) -> Score:
     known = sorted(line.r2 for line in lines if not math.isnan(line.r2))
     good = sum(line.good for line in lines) / len(lines)
+    lost = Counter(
+        line.verdict if line.verdict == _NOT_GRADED else "failed"
+        for line in lines
+        if math.isnan(line.r2)
+    )
     if not known:
-        return Score("failed", -math.inf, good)
+        return Score(", ".join(lost), -math.inf, good)
     half = len(known) // 2
     median = known[half] if len(known) % 2 else (known[half - 1] + known[half]) / 2
-    lacking = len(lines) - len(known)
-    text = r2_text(median) + (f", {lacking} of {len(lines)} failed" if lacking else "")
-    return Score(text, median, good)
+    lacking = [f"{count} of {len(lines)} {what}" for what, count in lost.items()]
+    return Score(", ".join([r2_text(median), *lacking]), median, good)
 
 
 def loss_text(candidate: dict[str, Any]) -> str:
