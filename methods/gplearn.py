@@ -49,14 +49,17 @@ class _Found:
 
 
 class GPLearn(Method):
-    """gplearn's SymbolicRegressor, set up as in SRBench.
+    """gplearn's SymbolicRegressor, set up as in SRBench, but in original units.
+
+    SRBench scales columns and target and keeps the scaled formula. Here the penalty on length is
+    scaled instead: formulas in original units need no more nodes then.
 
     Settings (defaults from SRBench's largest population and function set):
         population_size: programs in a generation.
         tournament_size: programs that compete to become a parent.
         functions: names of gplearn functions.
         generations: stop after so many; 0 leaves it to the clock.
-        parsimony: penalty on the mean absolute error for each node.
+        parsimony: penalty on the mean absolute error for each node, in standard deviations of y.
     """
 
     summary = "classic tree-based genetic programming (Python)"
@@ -83,6 +86,7 @@ class GPLearn(Method):
         self._task, self._generations = task, 0
         self._best: dict[int, _Found] = {}  # by length
         self._seen: set[tuple] = set()
+        self._parsimony = self.settings["parsimony"] * float(task.y.std())
 
         def error(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> float:
             """Mean absolute error; infinite, so that it loses every tournament, where undefined."""
@@ -96,7 +100,7 @@ class GPLearn(Method):
                 population_size=population_size,
                 tournament_size=self.settings["tournament_size"],
                 function_set=tuple(self.settings["functions"]),
-                parsimony_coefficient=self.settings["parsimony"],
+                parsimony_coefficient=self._parsimony,
                 metric=make_fitness(function=error, greater_is_better=False, wrap=False),
                 warm_start=True,
                 low_memory=True,
@@ -149,8 +153,9 @@ class GPLearn(Method):
             if np.isfinite(found.rank[1]) and (not front or found.rank < front[-1].rank):
                 front.append(found)
         ordinary = [found for found in front if not found.rank[0]] or front
-        parsimony = self.settings["parsimony"]
-        best = min(ordinary, key=lambda f: f.rank[1] + parsimony * f.program.length_, default=None)
+        best = min(
+            ordinary, key=lambda f: f.rank[1] + self._parsimony * f.program.length_, default=None
+        )
         return Outcome(
             tuple(Candidate(str(f.formula), f.rank[1], f.program.length_) for f in front),
             chosen=front.index(best) if front else 0,

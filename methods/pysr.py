@@ -93,8 +93,9 @@ class PySR(Method):
 
     def search(self, task: Task, budget: Budget, seed: int) -> None:
         """Run until the clock, which PySR keeps itself."""
-        self._features = task.features
+        self._features, clock = task.features, budget.start()
         self._regressor.fit(task.X, task.y)
+        self._stop_reason = "time limit" if clock.over else "generation limit"
 
     def answer(self) -> Outcome:
         """Print the hall of fame; PySR's own selection is the choice.
@@ -120,5 +121,5 @@ class PySR(Method):
             ),
             chosen=list(table.index).index(best),
             predict=lambda X: np.asarray(found.predict(X, index=best), dtype=np.float64),
-            stop_reason="time limit",
+            stop_reason=self._stop_reason,
         )

@@ -176,6 +176,13 @@ def test_gplearn_stops_when_no_error_is_left():
     assert losses == sorted(losses, reverse=True)
 
 
+def test_gplearn_pays_for_length_in_the_units_of_the_target():
+    pytest.importorskip("gplearn")
+    X = np.random.default_rng(0).uniform(1, 2, (50, 2))
+    small = solve(GPLearn(generations=6), Task(X, 1e-4 * X[:, 0] / X[:, 1], ("a", "b")))
+    assert len(parse(small.candidates[small.chosen].formula, ("a", "b"))) > 1
+
+
 # ---------------------------------------------------------------- pysr
 
 
@@ -217,13 +224,16 @@ def test_pysr_names_come_back_as_the_tasks_and_its_own_choice_is_kept():
         }
     )
     method = PySR()
-    method._features = ("I", "beta")
     method._regressor = SimpleNamespace(
+        fit=lambda X, y: None,
         equations_=table,
         get_best=lambda: table.loc[2],
         predict=lambda X, index: X[:, 0] * index,
     )
+    task = Task(np.ones((3, 2)), np.ones(3), ("I", "beta"))
+    method.search(task, Budget(seconds=60.0), seed=0)
     outcome = method.answer()
+    assert outcome.stop_reason == "generation limit"
     assert [candidate.formula for candidate in outcome.candidates] == [
         "3.8552167",
         "cos(beta) + square(I)",
