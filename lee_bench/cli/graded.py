@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lee_bench.runs.store import Store
     from lee_bench.tasks.sources import DataSource
 
+_INTERVALS_FROM = 118
+"""Columns of a terminal that shows intervals beside the numbers."""
+
 
 def open_store(folder: Path) -> Store:
     """The store in a results folder; also found when its ``runs`` folder is named.
@@ -169,9 +172,7 @@ def summary_table(table: pd.DataFrame) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from lee_bench.cli import console
-
-    roomy = not console.out.is_terminal or console.out.width >= 118
+    roomy = _roomy()
     view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     view.add_column("method (● on the front)", overflow="fold")
     for name in ("front", "cells", "failed", "R²", "size", ">.999", "solved", "time"):
@@ -202,6 +203,13 @@ def summary_table(table: pd.DataFrame) -> Table:
                 style="dim" if row.failed == row.cells else None,
             )
     return view
+
+
+def _roomy() -> bool:
+    """Whether `summary_table` has room for intervals."""
+    from lee_bench.cli import console
+
+    return not console.out.is_terminal or console.out.width >= _INTERVALS_FROM
 
 
 def published_table(table: pd.DataFrame) -> Table:
@@ -237,11 +245,15 @@ def summary_notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know, as sentences."""
     notes = [
         (
-            "front: 1 if no other method is both simpler and better, 2 if only those of front 1 "
-            "are, and so on. R², size and time are medians over the cells that have them; in the "
-            "shares with test R² > .999 and solved symbolically (of problems whose true formula is "
-            "known) every failed cell is a miss. "
-            "Beside a number stands its 95 % bootstrap interval over tasks."
+            "front: 1 if no other method is at least as good in R² and in size and better in one of "
+            "them, 2 if only those of front 1 are, and so on. R², size and time are medians over "
+            "the cells that have them; in the shares with test R² > .999 and solved symbolically "
+            "(of problems whose true formula is known) every failed cell is a miss. "
+            + (
+                "Beside a number stands its 95 % bootstrap interval over tasks."
+                if _roomy()
+                else f"A terminal of {_INTERVALS_FROM} columns shows 95 % bootstrap intervals too."
+            )
         )
     ]
     total = table[["failed", "ungraded", "undefined", "raw_counts"]].sum()

@@ -169,21 +169,27 @@ def run(
     jobs = jobs or _default_jobs(threads, memory_limit)
     _say_plan(planned, source, probes)
     _say_done(keys, todo, store)
-    if not keys:
+    if not planned.keys:
         raise SetupError("Nothing can be measured: no task of this grid has data here.")
+    if not keys:
+        console.note(f"Part {shard} is empty: the grid has fewer groups of cells than parts.")
     if dry_run:
         _print_plan(keys, todo, jobs, json_output)
+        return
+    if not keys:
+        if json_output:
+            typer.echo("[]")
         return
     if todo:
         store.check_writable()
         again = force or retry is Retry.FAILED
         bench = Bench(source, store, probes, memory_limit, again)
-        interrupted = _measure(todo, bench, jobs)
-        if interrupted:
-            left = len(_still_to_do(keys, store, Retry.NONE, False))
+        left = _measure(todo, bench, jobs)
+        if left is not None:
+            once_more = "measures all of them anew" if force else "goes on from here"
             console.err.print(
                 f"[yellow]stopped[/] with {left} of {len(keys)} cells to go; what was measured is "
-                "kept. The same command again goes on from here."
+                f"kept. The same command again {once_more}."
             )
             raise typer.Exit(130)
     _conclude(keys, store, source, jobs, json_output)
@@ -350,8 +356,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _measure(todo: tuple[RunKey, ...], bench: Bench, jobs: int) -> bool:
-    """Measure the cells; True if the user stopped the run.
+def _measure(todo: tuple[RunKey, ...], bench: Bench, jobs: int) -> int | None:
+    """Measure the cells; how many are left if the user stopped the run, else None.
 
     Raises:
         SetupError: a record cannot be kept, or a cell cannot be started.
@@ -364,20 +370,22 @@ def _measure(todo: tuple[RunKey, ...], bench: Bench, jobs: int) -> bool:
     from lee_bench.errors import SetupError
     from lee_bench.runs.executors import local
 
+    left = len(todo)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with RunProgress(todo, _test_r2(bench.source)) as progress:
         try:
             for record in local.run(todo, bench.measure, jobs, threading.Event()):
+                left -= 1
                 progress.add(record)
         except KeyboardInterrupt:
-            return True
+            return left
         except OSError as error:
             raise SetupError(
                 f"A cell could not be run: {error.strerror or error}.",
                 f"Cells work in {tempfile.gettempdir()}. What was measured before is kept; the "
                 "same command goes on from there.",
             ) from error
-    return False
+    return None
 
 
 def _test_r2(source: DataSource) -> Callable[[RunRecord], float | None]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
+from lee_bench.cli import console, graded
+from lee_bench.evidence import aggregate
+from lee_bench.evidence.grade import Cell
 from lee_bench.runs.record import Status
 
 
@@ -39,6 +44,21 @@ def test_the_users_own_line(lee_bench, results):
     assert "strogatz, noise 0.1" in done.stdout
     assert "● operon" in done.stdout
     assert "2 cells failed (pysr 2)" in done.stderr
+
+
+@pytest.mark.parametrize(("width", "shown"), [(100, False), (118, True)])
+def test_the_notes_are_true_of_the_table(made, monkeypatch, width, shown):
+    records = [made.ok(task=task) for task in (made.task, "strogatz_lv1")]
+    table = aggregate.summary(aggregate.cells(Cell(record, None) for record in records))
+    table[["seconds", "seconds_low", "seconds_high"]] = 2.0, 1.0, 3.0
+    screen = Console(width=width, force_terminal=True, file=io.StringIO())
+    monkeypatch.setattr(console, "out", screen)
+    console.print_table(graded.summary_table(table))
+    said = " ".join(graded.summary_notes(table))
+    assert ("1.0..3.0" in screen.file.getvalue()) is shown
+    assert ("Beside a number stands its 95 %" in said) is shown
+    assert ("A terminal of 118 columns shows" in said) is not shown
+    assert "at least as good in R² and in size and better in one of them" in said
 
 
 def test_json_says_the_same_as_the_table(typed, results, tmp_path):

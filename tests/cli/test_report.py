@@ -54,6 +54,7 @@ def test_the_page_says_all_and_loads_nothing(typed, made, results, tmp_path):
     for fact in ("operon", "it was too slow", "crash", sha256, "--noise 0.1", "protocol"):
         assert fact in text
     assert re.search(r"failed, counted as misses\s+2\b", text)
+    assert "at least as good in R² and in size and better in one of them" in text
 
     for tag, attributes in elements.tags:
         for name in ("src", "href", "xlink:href", "action", "data", "poster", "srcset"):

@@ -104,6 +104,42 @@ def test_shards_share_the_work(lee_bench, tmp_path):
     assert len(records(tmp_path)) == 2
 
 
+def test_a_part_without_cells_is_no_failure(typed):
+    for more, printed in (((), ""), (("--json",), "[]\n")):
+        done = typed("run", *SMALL, *QUICK, "--shard", "3/3", *more)
+        assert (done.returncode, done.stdout) == (0, printed), done.stderr
+        assert "Part 3/3 is empty" in done.stderr
+    done = typed("run", *SMALL, *QUICK, "--shard", "3/3", "--dry-run")
+    assert "0 cells to measure" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--force",), "The same command again measures all of them anew."),
+        (("--retry", "failed"), "The same command again goes on from here."),
+    ],
+)
+def test_who_stops_cells_that_are_measured_again_is_told_what_is_left(
+    typed, made, tmp_path, monkeypatch, option, words
+):
+    cells = [made.failed(method="linear", task=task) for task in (made.task, "strogatz_lv1")]
+    made.store(tmp_path / "results", *cells)
+
+    def stopped(*arguments):
+        yield cells[0]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lee_bench.runs.executors.local.run", stopped)
+    tasks = ("--task", made.task, "--task", "strogatz_lv1")
+    same = ("--method", "linear", "--noise", "0", "--time-limit", "10", "--data", "builtin")
+    done = typed("run", *tasks, *same, *option)
+    assert done.returncode == 130
+    assert f"stopped with 1 of 2 cells to go; what was measured is kept. {words}" in " ".join(
+        done.stderr.split()
+    )
+
+
 def test_json_is_the_summary(lee_bench):
     done = lee_bench("run", *SMALL, *QUICK, "--json")
     (row,) = json.loads(done.stdout)
