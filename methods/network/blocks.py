@@ -1,4 +1,4 @@
-"""What LEE's network is built of: attention blocks, and steps for tables of numbers.
+"""What both networks are built of: attention blocks, and steps for tables of numbers.
 
 A `Block` does attention and feed-forward side by side behind one norm (Wang & Komatsuzaki 2021,
 GPT-J), because on a processor the few wide products it needs run several times faster than many

@@ -13,10 +13,10 @@ from methods.symbolic import vocabulary as tok
 
 
 def without_affine(tokens: np.ndarray) -> np.ndarray:
-    """Strip free scales and offsets from around each expression.
+    """Strip free scales and offsets from around each expression, where they stand first.
 
     Args:
-        tokens: int64 (B, L), canonical rows.
+        tokens: int64 (B, L). Canonical rows lose all; others keep an offset that stands second.
 
     Returns:
         (B, L)

@@ -25,9 +25,10 @@ given they follow the same rules, so the tokens are those of the skeleton unless
 equal or a function of a constant has no value (log of a negative).
 
 Pure Python on purpose: the rules are many and branchy, and thousands of expressions a second a core
-are enough to clean decoded candidates (`benchmark_sampler` prints the figure). The sampler, which
+are enough for formulas that people give (`benchmark_sampler` prints the figure). The sampler, which
 needs a hundred times more, does not call this module: it builds expressions that are canonical
-already (see `trees`), and tests hold the two to each other.
+already (see `trees`), and tests hold the two to each other. Searches tell functions apart by values
+(`fingerprint`).
 """
 
 from __future__ import annotations
