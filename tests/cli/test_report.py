@@ -79,6 +79,16 @@ def test_markdown_is_printed_and_its_tables_are_tables(typed, results):
     assert "lee-bench run --suite strogatz" in done.stdout
 
 
+def test_shares_in_markdown_have_their_intervals(typed, made, tmp_path):
+    names = ("bacres1", "bacres2", "barmag1", "lv1")
+    tasks = [f"strogatz_{name}" for name in names]
+    found = [made.truth_of(task) for task in tasks[:2]] + ["1", "1"]
+    made.store(tmp_path / "r", *(made.ok(f, task=t) for f, t in zip(found, tasks, strict=True)))
+    printed = typed("report", "r", "--format", "md").stdout
+    (row,) = [line for line in printed.splitlines() if "strogatz, noise 0" in line and "|" in line]
+    assert row.split(" | ")[7:9] == ["50% (0 to 100)"] * 2
+
+
 def test_latex_is_balanced_and_compiles_where_there_is_a_latex(typed, made, tmp_path):
     made.store(
         tmp_path / "results",
