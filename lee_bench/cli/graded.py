@@ -245,10 +245,10 @@ def summary_notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the table must know, as sentences."""
     notes = [
         (
-            "front: 1 if no other method is at least as good in R² and in size and better in one of "
-            "them, 2 if only those of front 1 are, and so on. R², size and time are medians over "
-            "the cells that have them; in the shares with test R² > .999 and solved symbolically "
-            "(of problems whose true formula is known) every failed cell is a miss. "
+            "front: 1 if no other method is at least as good in R² and in size and better in one "
+            "of them, 2 if only those of front 1 are, and so on. R², size and time are medians "
+            "over the cells that have them; in the shares with test R² > .999 and solved "
+            "symbolically (of problems whose true formula is known) every failed cell is a miss. "
             + (
                 "Beside a number stands its 95 % bootstrap interval over tasks."
                 if _roomy()

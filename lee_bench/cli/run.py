@@ -332,10 +332,11 @@ def _print_plan(
 
     worst = sum(key.seconds for key in todo) / jobs
     if json_output:
-        cells = [{"path": str(key.path), "to_do": key in set(todo)} for key in keys]
+        left = set(todo)
+        cells = [{"path": str(key.path), "to_do": key in left} for key in keys]
         typer.echo(json.dumps({"jobs": jobs, "seconds_at_most": worst, "cells": cells}, indent=1))
         return
-    left = Counter((key.suite, key.noise, key.method) for key in todo)
+    to_do = Counter((key.suite, key.noise, key.method) for key in todo)
     table = Table(box=None, header_style="bold")
     for name in ("suite", "noise", "method"):
         table.add_column(name)
@@ -343,7 +344,7 @@ def _print_plan(
     table.add_column("to do", justify="right")
     for group, count in Counter((key.suite, key.noise, key.method) for key in keys).items():
         name, level, method = group
-        table.add_row(name, f"{level:g}", method, str(count), str(left[group]))
+        table.add_row(name, f"{level:g}", method, str(count), str(to_do[group]))
     console.print_table(table)
     console.out.print(
         f"{len(todo)} cells to measure, {jobs} at once: at most about {_duration(worst)}."
