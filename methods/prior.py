@@ -71,7 +71,7 @@ class Prior(PoolMethod):
             pool.offer(tokens.numpy())
             rounds += 1
             longest = max(longest, time.perf_counter() - start)
-            if pool.solved():
+            if pool.done():
                 stopped = "solved"
                 break
             if rounds == self.settings["max_rounds"]:

@@ -120,7 +120,7 @@ class Search:
         Returns:
             Why it ended: "solved", "round limit" or "time limit".
         """
-        while not self.pool.solved():
+        while not self.pool.done():
             if self.history:
                 if len(self.history) == max_rounds:
                     return "round limit"

@@ -142,7 +142,7 @@ class Search:
             Why it ended: "solved", "round limit", "no gain" or "time limit".
         """
         s = self.settings
-        while not self.pool.solved():
+        while not self.pool.done():
             rounds = len(self.history)
             if rounds and rounds == max_rounds:
                 return "round limit"

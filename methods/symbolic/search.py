@@ -191,6 +191,7 @@ class Pool:
         self.problem, self.archive = problem, Archive(keep)
         self.promising, self.threads = promising, threads
         self.offered = self.tried = 0
+        self._solved_after: int | None = None  # so many offered
         self._rng = np.random.default_rng(seed)
         self._seen: dict[int, int] = {}  # fingerprint -> shortest length
         self._losses: dict[int, float] = {}  # fingerprint -> loss of the first fit
@@ -312,12 +313,27 @@ class Pool:
             self.refit(tokens, np.concatenate([free, inner], axis=1))
 
     def solved(self) -> bool:
-        """Whether a candidate explains all rows exactly."""
-        if not self.best_loss < SOLVED:
-            return False
+        """Whether a candidate explains all rows, 1 - R2 below `SOLVED`."""
         problem = self.problem
-        formula = problem.formula(self.archive.best(1)[0])
-        return problem.loss(formula) <= max(SOLVED * problem.variance, problem.floor)
+        return self._loss_of_best() <= max(SOLVED * problem.variance, problem.floor)
+
+    def done(self) -> bool:
+        """Whether a search may end: solved, but for rounding errors.
+
+        A formula that solves and leaves more than that is a good approximation, and the law may be
+        near it: as many skeletons again are tried first.
+        """
+        if not self.solved():
+            return False
+        if self._solved_after is None:
+            self._solved_after = self.offered
+        return self._loss_of_best() <= self.problem.floor or self.offered >= 2 * self._solved_after
+
+    def _loss_of_best(self) -> float:
+        """On all rows, of the entry that fits best; inf where that is far from solving."""
+        if not self.best_loss < SOLVED:
+            return math.inf
+        return self.problem.loss(self.problem.formula(self.archive.best(1)[0]))
 
     def answers(self, deadline: float, most: int = 6) -> tuple[list[Answer], int]:
         """The front as formulas, simplest first, and the index of the chosen one.

@@ -57,6 +57,21 @@ def test_finds_the_member_of_the_family(law, expected):
     assert str(answers[chosen].formula) == expected
 
 
+def test_a_good_approximation_is_not_the_end_until_as_much_again_was_tried():
+    X = np.random.default_rng(0).uniform(0, 0.1, (200, 3))
+    pool = Pool(Problem(X, np.sin(X[:, 0]), NAMES), threads=1)
+    pool.offer(rows("x1", "- x0 * C cube x0"))  # the first terms of its series
+    assert pool.solved()
+    assert not pool.done()
+    pool.offer(rows("x2"))
+    assert not pool.done()
+    pool.offer(rows("tan x2"))
+    assert pool.done()
+    pool = Pool(Problem(X, np.sin(X[:, 0]), NAMES), threads=1)
+    pool.offer(rows("x1", "- x0 * C cube x0", "sin x0"))
+    assert pool.done()
+
+
 def test_noise_does_not_solve_and_does_not_mislead():
     X, y = sample("2*a*b + 5", noise=0.05)
     pool = Pool(Problem(X, y, NAMES), threads=1)
