@@ -269,10 +269,11 @@ def _watching(seconds: float) -> Iterator[Callable[[Any, str], bool]]:
     job = bar.add_task("getting ready", total=None, found="")
 
     def stop(*_: object) -> None:
+        # It may come in the middle of a line being written, so it writes none itself.
         nonlocal asked
         asked = True
         signal.signal(signal.SIGINT, before)
-        bar.console.print("[yellow]stopping[/] after this round; Ctrl-C again gives up")
+        bar.update(job, description="stopping after this round; Ctrl-C again gives up")
 
     def watch(done: Any, formula: str) -> bool:
         nonlocal best, begin

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import pytest
 
 from lee_bench.cli import console, main
 from lee_bench.cli.columns import Data
+from lee_bench.cli.fit import _watching
 from lee_bench.cli.fitted import Fitted
 
 FILES = ["fit.png", "formula.tex", "formula.txt", "front.csv", "model.json", "residuals.png"]
@@ -202,3 +205,22 @@ def test_r2_is_right_where_squares_overflow_and_formulas_have_no_value():
         Data(y[:, None], y, np.array([1.0, 1, 1, 0]), ("a",), "y", np.arange(4)), ~every, None
     )
     assert weighted._r2(y * [1, 1, 1, 9], every) == 1
+
+
+def test_ctrl_c_in_the_middle_of_a_line_writes_no_other(monkeypatch):
+    class Strict(io.StringIO):
+        """Like standard error, it cannot be written to while it is being written to."""
+
+        busy = False
+
+        def write(self, text: str) -> int:
+            assert not self.busy, "a second line inside of the first"
+            self.busy = True
+            if "R²" in text:
+                os.kill(os.getpid(), signal.SIGINT)
+            self.busy = False
+            return super().write(text)
+
+    monkeypatch.setattr(console.err, "_file", Strict())
+    with _watching(1.0) as watch:
+        assert watch(SimpleNamespace(seconds=0.1, r2=0.5), "a")
