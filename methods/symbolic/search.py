@@ -192,6 +192,7 @@ class Pool:
         self.promising, self.threads = promising, threads
         self.offered = self.tried = 0
         self._solved_after: int | None = None  # so many offered
+        self._nearly = max(SOLVED * problem.variance, problem.floor)  # loss that solves
         self._rng = np.random.default_rng(seed)
         self._seen: dict[int, int] = {}  # fingerprint -> shortest length
         self._losses: dict[int, float] = {}  # fingerprint -> loss of the first fit
@@ -314,8 +315,7 @@ class Pool:
 
     def solved(self) -> bool:
         """Whether a candidate explains all rows, 1 - R2 below `SOLVED`."""
-        problem = self.problem
-        return self._loss_of_best() <= max(SOLVED * problem.variance, problem.floor)
+        return self._loss_of_best() <= self._nearly
 
     def done(self) -> bool:
         """Whether a search may end: solved, but for rounding errors.
@@ -323,11 +323,12 @@ class Pool:
         A formula that solves and leaves more than that is a good approximation, and the law may be
         near it: as many skeletons again are tried first.
         """
-        if not self.solved():
+        loss = self._loss_of_best()
+        if loss > self._nearly:
             return False
         if self._solved_after is None:
             self._solved_after = self.offered
-        return self._loss_of_best() <= self.problem.floor or self.offered >= 2 * self._solved_after
+        return loss <= self.problem.floor or self.offered >= 2 * self._solved_after
 
     def _loss_of_best(self) -> float:
         """On all rows, of the entry that fits best; inf where that is far from solving."""
