@@ -49,6 +49,18 @@ class Task:
         if not (np.isfinite(self.X).all() and np.isfinite(self.y).all()):
             raise ValueError("X and y must be finite")
 
+    def sample(self, rows: int, seed: int) -> Task:
+        """Return a task of so many rows, drawn without repetition; itself if it has no more.
+
+        For methods whose time grows with the rows while most rows tell them nothing new.
+        """
+        if rows < 1:
+            raise MethodError(f"{rows} rows are too few to search on.")
+        if rows >= len(self.y):
+            return self
+        chosen = np.sort(np.random.default_rng(seed).choice(len(self.y), rows, replace=False))
+        return Task(self.X[chosen], self.y[chosen], self.features)
+
 
 @dataclass(frozen=True)
 class Budget:

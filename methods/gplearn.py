@@ -60,6 +60,7 @@ class GPLearn(Method):
         functions: names of gplearn functions.
         generations: stop after so many; 0 leaves it to the clock.
         parsimony: penalty on the mean absolute error for each node, in standard deviations of y.
+        rows: search on so many rows, drawn at random, if there are more; 0 for all.
     """
 
     summary = "classic tree-based genetic programming (Python)"
@@ -71,6 +72,7 @@ class GPLearn(Method):
         "functions": ("add", "sub", "mul", "div", "log", "sqrt", "sin", "cos"),
         "parsimony": 0.001,
         "generations": 0,
+        "rows": 0,
     }
 
     def prepare(self, task: Task, budget: Budget, seed: int) -> None:
@@ -83,6 +85,7 @@ class GPLearn(Method):
         from gplearn.genetic import SymbolicRegressor
 
         self._clock = budget.start()
+        task = task.sample(self.settings["rows"] or len(task.y), seed)
         self._task, self._generations = task, 0
         self._best: dict[int, _Found] = {}  # by length
         self._seen: set[tuple] = set()

@@ -33,6 +33,7 @@ class Operon(Method):
         iterations: Levenberg-Marquardt steps for each new individual.
         epsilon: differences in an objective below this count as none.
         generations: stop after so many; 0 leaves it to the clock.
+        rows: search on so many rows, drawn at random, if there are more; 0 for all.
         criterion: statistic that picks the answer from the front. The Bayesian criterion needs no
             estimate of the noise, which pyoperon's default (description length) does.
     """
@@ -47,6 +48,7 @@ class Operon(Method):
         "iterations": 5,
         "epsilon": 1e-5,
         "generations": 0,
+        "rows": 0,
         "criterion": "bayesian_information_criterion",
     }
 
@@ -71,6 +73,7 @@ class Operon(Method):
 
     def search(self, task: Task, budget: Budget, seed: int) -> None:
         """Run until the clock, which Operon reads after every individual."""
+        task = task.sample(self.settings["rows"] or len(task.y), seed)
         self._features = task.features
         self._x_unit = _power_of_two(task.X)
         self._y_unit = float(_power_of_two(task.y[:, None])[0])

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lee_bench.contract import Budget, Task
-from lee_bench.errors import ExpressionError
+from lee_bench.errors import ExpressionError, MethodError
 from lee_bench.expression import parse
 from methods.gplearn import GPLearn, _translate
 from methods.linear import Linear
@@ -42,6 +42,30 @@ def test_linear_recovers_what_is_linear(seed):
     formula = parse(outcome.candidates[0].formula, "abcde")
     scale = np.abs(X).max(axis=0).max() + np.abs(y).max()
     assert np.abs(formula.evaluate(X, "abcde") - y).max() < 1e-9 * scale
+
+
+# ---------------------------------------------------------------- fewer rows
+
+
+@pytest.mark.parametrize(
+    ("method", "package"),
+    [(Operon, "pyoperon"), (GPLearn, "gplearn")],
+)
+def test_fewer_rows_are_searched_as_if_there_were_no_others(method, package):
+    pytest.importorskip(package)
+    rng = np.random.default_rng(3)
+    X = rng.uniform(1, 2, (300, 2))
+    task = Task(X, X[:, 0] * np.log(X[:, 1]) + 0.1 * rng.normal(size=300), ("a", "b"))
+    few, short = task.sample(40, seed=1), {"population_size": 50, "generations": 2}
+    assert len(few.y) == 40
+    assert set(zip(*few.X.T, few.y, strict=True)) < set(zip(*X.T, task.y, strict=True))
+    outcomes = [
+        solve(method(**settings, **short), data).candidates
+        for settings, data in (({"rows": 40}, task), ({}, few), ({"rows": 999}, task), ({}, task))
+    ]
+    assert outcomes[0] == outcomes[1] != outcomes[2] == outcomes[3]
+    with pytest.raises(MethodError, match="too few"):
+        solve(method(rows=-1, **short), task)
 
 
 # ---------------------------------------------------------------- operon
