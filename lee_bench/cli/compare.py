@@ -29,6 +29,9 @@ def compare(
             help="Only comparisons with this method; may be repeated.", show_default=False
         ),
     ] = None,
+    over_noise: Annotated[
+        bool, typer.Option("--over-noise", help="One comparison a suite, over its noise levels.")
+    ] = False,
     output: options.Figures = None,
     data: options.Data = options.DataMode.AUTO,
     pmlb_cache: options.PmlbCache = None,
@@ -53,8 +56,8 @@ def compare(
     for sentence in _apart(cells, pairs):
         console.warn(sentence)
     scores = (metrics.R2_TEST, metrics.COMPLEXITY, metrics.ACCURATE, metrics.SOLVED)
-    table = stats.paired_table(cells, (*scores, metrics.SECONDS), pairs)
-    ranks = stats.rank_table(cells, scores[:2])
+    table = stats.paired_table(cells, (*scores, metrics.SECONDS), pairs, over_noise)
+    ranks = stats.rank_table(cells, scores[:2], over_noise)
     folder = output or store.root / "figures"
     try:
         files = [folder / "compare.csv", folder / "ranks.csv"]
@@ -72,7 +75,7 @@ def compare(
         typer.echo(json.dumps({**answer, "files": [str(path) for path in files]}, indent=1))
     else:
         console.print_table(_table(table))
-        for text in _notes(table):
+        for text in _notes(table, over_noise):
             console.note(text)
     for path in files:
         console.note(f"written: {path}")
@@ -133,7 +136,7 @@ def _table(table: pd.DataFrame) -> Table:
     from rich.table import Table
 
     from lee_bench.evidence.metrics import METRICS
-    from lee_bench.evidence.words import number, p_text
+    from lee_bench.evidence.words import number, p_text, panel_name
 
     view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     view.add_column("method against another", overflow="fold")
@@ -146,7 +149,7 @@ def _table(table: pd.DataFrame) -> Table:
     for (suite, noise), panel in in_order.groupby(["suite", "noise"], sort=False):
         if view.row_count:
             view.add_row()
-        view.add_row(f"[bold]{escape(suite)}, noise {noise:g}[/]")
+        view.add_row(f"[bold]{escape(panel_name(suite, noise))}[/]")
         last = None
         for row in panel.itertuples():
             pair = f"{row.method} against {row.against}"
@@ -165,10 +168,12 @@ def _table(table: pd.DataFrame) -> Table:
     return view
 
 
-def _notes(table: pd.DataFrame) -> list[str]:
+def _notes(table: pd.DataFrame, over_noise: bool) -> list[str]:
     notes = [
         (
-            "Paired by task and seed, one number a task; a failed cell is worse than every other. "
+            "Paired by task, noise level and seed, one number a task "
+            f"{'in each suite' if over_noise else 'and noise level'}; a failed cell is worse than "
+            "every other. "
             "difference: first minus second, the median over tasks (of the shares R² > 0.999 and "
             "symbolic solution: the mean), with its 95 % bootstrap interval."
         ),

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lee_bench.evidence.words import number, r2_text
+from lee_bench.evidence.words import number, panel_name, r2_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -188,7 +188,7 @@ def summary_table(table: pd.DataFrame) -> Table:
     for (suite, noise), panel in table.groupby(["suite", "noise"], sort=False):
         if view.row_count:
             view.add_row()
-        view.add_row(f"[bold]{escape(suite)}, noise {noise:g}[/]")
+        view.add_row(f"[bold]{escape(panel_name(suite, noise))}[/]")
         for row in panel.itertuples():
             view.add_row(
                 f"{'●' if row.rank == 1 else ' '} {escape(row.label)}",
@@ -225,7 +225,7 @@ def published_table(table: pd.DataFrame) -> Table:
         view.add_column(name, justify="right", no_wrap=True)
     beside = published().merge(table[["suite", "noise"]].drop_duplicates())
     for (suite, noise), panel in beside.groupby(["suite", "noise"], sort=False):
-        view.add_row(f"[bold]{escape(suite)}, noise {noise:g}[/]")
+        view.add_row(f"[bold]{escape(panel_name(suite, noise))}[/]")
         for row in panel.sort_values("r2_test", ascending=False).itertuples():
             view.add_row(
                 f"○ {escape(row.algorithm)} ({row.source})"

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
 
 from lee_bench.evidence.aggregate import PUBLISHED_DIFFERS
+from lee_bench.evidence.words import panel_name
 from lee_bench.files import write_atomically
 
 # Okabe & Ito's palette, told apart with every kind of colour vision; marks differ as well, so
@@ -141,7 +142,7 @@ def draw_pareto(
         scale(row[0], *(_values(shown, column) for column in ("r2_test", plane.cost)))
         for ax, noise in zip(row, noises, strict=True):
             members = table[(table["suite"] == suite) & (table["noise"] == noise)]
-            dress(ax, f"{suite}, noise {noise:g}", _failures(members))
+            dress(ax, panel_name(suite, noise), _failures(members))
             marks = _panel(ax, members, plane)
             if published is not None:
                 inside = (published["suite"] == suite) & (published["noise"] == noise)

@@ -23,6 +23,7 @@ from lee_bench.evidence.metrics import (
     judged,
 )
 from lee_bench.evidence.plots import caption, dress, log_ticks, look, nines, save, scale_r2
+from lee_bench.evidence.words import panel_name
 
 LABELS = {metric.name: metric.label for metric in METRICS}
 
@@ -53,7 +54,7 @@ def draw_ranks(table: pd.DataFrame) -> Figure:
         for ax, metric in zip(row, metrics, strict=True):
             chosen = (table["metric"] == metric) & (table["suite"] == suite)
             panel = table[chosen & (table["noise"] == noise)]
-            dress(ax, f"{suite}, noise {noise:g}: {LABELS[metric]}", _tested(panel))
+            dress(ax, f"{panel_name(suite, noise)}: {LABELS[metric]}", _tested(panel))
             if panel.empty:
                 ax.set_axis_off()
             else:
@@ -160,7 +161,7 @@ def draw_over_time(frame: pd.DataFrame) -> Figure:
             panel = frame[(frame["suite"] == suite) & (frame["noise"] == level)]
             metric = SOLVED if panel["truth"].notna().any() else ACCURATE
             panel = judged(panel, metric)
-            dress(ax, f"{suite}, noise {level:g}", metric.label if len(panel) else "not measured")
+            dress(ax, panel_name(suite, level), metric.label if len(panel) else "not measured")
             for _, own in panel.groupby("label"):
                 colour, mark = look(own["method"].iloc[0])
                 ends = np.sort(own.loc[own[metric.name] == 1.0, "seconds"].dropna())

@@ -23,6 +23,7 @@ from lee_bench.evidence.plots import (
     scale,
 )
 from lee_bench.evidence.plots_curves import grid
+from lee_bench.evidence.words import panel_name
 
 
 def pareto(table: pd.DataFrame, name: str, stem: Path) -> list[Path]:
@@ -48,7 +49,7 @@ def draw_pareto(table: pd.DataFrame, name: str) -> Figure:
     for ax, level in zip(row, levels, strict=True):
         panel = table[table["noise"] == level].dropna(subset=["r2_test"])
         count = f"{len(panel)} candidates of {panel['label'].nunique()} methods"
-        dress(ax, f"{name}, noise {level:g}", count)
+        dress(ax, panel_name(name, level), count)
         scale(ax, table["r2_test"], table["complexity_raw"].astype(float))
         dots = np.column_stack([panel["complexity_raw"], nines(panel["r2_test"])])
         panels.append((ax, _draw(ax, panel), dots))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from lee_bench.evidence.metrics import Metric, Summary, judged
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+ALL_LEVELS = "all noise levels"
 
 
 def interval(values: pd.Series, tasks: pd.Series, summary: Summary) -> tuple[float, float]:
@@ -75,7 +76,7 @@ class Paired:
 
     Attributes:
         tasks: tasks that both have cells of; the number of pairs the test sees.
-        pairs: (task, seed) pairs behind them.
+        pairs: pairs of cells behind them.
         unpaired: cells that only one of the two has; they are left out.
         wins, ties, losses: tasks on which the first is better, as good, or worse.
         difference: first minus second, over tasks: the median, in the metric's units, or the mean
@@ -119,9 +120,9 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: Metric) -> Paired
 
 
 def _scores(panel: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """Scores by (task, seed), a column a label; failures are `Metric.worst`, no cell is NaN."""
+    """Scores by task, noise and seed, a column a label; failures are `Metric.worst`."""
     own = judged(panel, metric)
-    keys = [own["task"], own["seed"], own["label"]]
+    keys = [own[name] for name in ("task", "noise", "seed", "label")]
     return own[metric.name].fillna(metric.worst).set_axis(keys).unstack("label")
 
 
@@ -183,8 +184,23 @@ PAIRED_COLUMNS = [
 ]  # fmt: skip
 
 
+def _panels(
+    frame: pd.DataFrame, over_noise: bool
+) -> Iterator[tuple[str, float | str, pd.DataFrame]]:
+    """Suite, noise level and the cells of both, or all cells of each suite."""
+    if over_noise:
+        for suite, panel in frame.groupby("suite"):
+            yield suite, ALL_LEVELS, panel
+    else:
+        for (suite, noise), panel in frame.groupby(["suite", "noise"]):
+            yield suite, noise, panel
+
+
 def paired_table(
-    frame: pd.DataFrame, metrics: Iterable[Metric], pairs: Iterable[tuple[str, str]] | None = None
+    frame: pd.DataFrame,
+    metrics: Iterable[Metric],
+    pairs: Iterable[tuple[str, str]] | None = None,
+    over_noise: bool = False,
 ) -> pd.DataFrame:
     """Every comparison asked for, one row each; columns are `PAIRED_COLUMNS`.
 
@@ -192,6 +208,8 @@ def paired_table(
         frame: from `aggregate.cells`.
         metrics: which scores.
         pairs: labels of the two methods; None takes every two of a suite and noise level.
+        over_noise: compare once a suite: a task's noise levels become one number, as its seeds do.
+            ``noise`` is `ALL_LEVELS` then.
 
     Returns:
         ``p_holm`` is corrected over all rows of the same metric. A pair of which one has no cell
@@ -200,7 +218,7 @@ def paired_table(
     wanted = None if pairs is None else list(pairs)
     rows = []
     for metric in metrics:
-        for (suite, noise), panel in frame.groupby(["suite", "noise"]):
+        for suite, noise, panel in _panels(frame, over_noise):
             if not _applies(panel, metric):
                 continue
             scores = _scores(panel, metric)
@@ -222,42 +240,45 @@ RANK_COLUMNS = ["suite", "noise", "metric", "label", "method", "rank", "tasks", 
                 "critical_difference", "p_friedman"]  # fmt: skip
 
 
-def rank_table(frame: pd.DataFrame, metrics: Iterable[Metric]) -> pd.DataFrame:
+def rank_table(
+    frame: pd.DataFrame, metrics: Iterable[Metric], over_noise: bool = False
+) -> pd.DataFrame:
     """Average ranks over tasks, with what sets them apart; columns are `RANK_COLUMNS`.
 
-    On each task methods are ranked by their score over its seeds (1 is best, equals share their
-    ranks, a failure is last). Average ranks that differ by more than ``critical_difference``
-    differ at the 5 % level by Nemenyi's test; ``p_friedman`` is of the test that no two methods
-    differ (Demšar, JMLR 2006). Only tasks that all methods have cells of count; ``left_out`` says
-    how many others there are. NaN where there are too few methods or tasks for a test.
+    On each task methods are ranked by their score over its seeds, and with `over_noise` over its
+    noise levels too (1 is best, equals share their ranks, a failure is last). Average ranks that
+    differ by more than ``critical_difference`` differ at the 5 % level by Nemenyi's test;
+    ``p_friedman`` is of the test that no two methods differ (Demšar, JMLR 2006). Only cells that
+    all methods have count; ``left_out`` says how many tasks have none. NaN where there are too few
+    methods or tasks for a test.
     """
     rows = []
     for metric in metrics:
-        for (suite, noise), panel in frame.groupby(["suite", "noise"]):
+        for suite, noise, panel in _panels(frame, over_noise):
             if not _applies(panel, metric):
                 continue
-            scores = _task_scores(panel, metric)
-            complete = scores.dropna()
+            scores = _scores(panel, metric)
+            complete = _by_task(scores.dropna(), metric)
             if complete.empty:
                 continue
             n, k = complete.shape
+            left_out = scores.index.unique("task").size - n
             ranks = complete.rank(axis=1, ascending=not metric.higher_is_better)
             q = stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2.0) if k > 1 else np.nan
             tested = k > 2 and n > 1 and (ranks.nunique(axis=1) > 1).any()
             p = stats.friedmanchisquare(*ranks.T.to_numpy()).pvalue if tested else np.nan
             for label, rank in ranks.mean().items():
                 method = panel.loc[panel["label"] == label, "method"].iloc[0]
-                rows.append([suite, noise, metric.name, label, method, rank, n, len(scores) - n,
+                rows.append([suite, noise, metric.name, label, method, rank, n, left_out,
                              q * np.sqrt(k * (k + 1) / (6.0 * n)), p])  # fmt: skip
     return pd.DataFrame(rows, columns=RANK_COLUMNS)
 
 
-def _task_scores(panel: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """Score of each method, a column, on each task, a row; NaN where it has no cell."""
-    own = judged(panel, metric)
-    scores = own[metric.name].fillna(metric.worst).groupby([own["task"], own["label"]])
+def _by_task(scores: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """One score a task, by the metric's own summary, to its resolution."""
+    tasks = scores.groupby(level="task")
     with np.errstate(invalid="ignore"):
-        table = scores.median() if metric.summary is Summary.MEDIAN else scores.mean()
+        table = tasks.median() if metric.summary is Summary.MEDIAN else tasks.mean()
     if metric.resolution:
         table = (table / metric.resolution).round() * metric.resolution
-    return table.unstack("label")
+    return table

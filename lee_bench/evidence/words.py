@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 
 
+def panel_name(suite: str, noise: float | str) -> str:
+    """What a table or plot of one suite is headed by; `noise` may be `stats.ALL_LEVELS`."""
+    return f"{suite}, noise {noise:g}" if isinstance(noise, float) else f"{suite}, {noise}"
+
+
 def r2_text(value: float) -> str:
     """Four decimals, cut rather than rounded, so that only an exact fit reads 1."""
     if math.isnan(value):

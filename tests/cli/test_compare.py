@@ -51,6 +51,27 @@ def test_only_what_was_asked_for_with_words_and_files(typed, results):
         assert (results / "figures" / name).stat().st_size
 
 
+def test_over_noise_levels_there_is_one_comparison_a_suite(typed, made, tmp_path):
+    made.store(
+        tmp_path / "results",
+        *(
+            made.ok(formula, task=f"strogatz_{task}", method=method, noise=noise)
+            for task in ("bacres1", "bacres2", "vdp1")
+            for noise in (0.0, 0.1)
+            for method, formula in (("operon", made.truth_of(f"strogatz_{task}")), ("linear", "x"))
+        ),
+    )
+    done = typed("compare", "results", "--over-noise", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert {row["noise"] for row in answer["comparisons"] + answer["ranks"]} == {"all noise levels"}
+    (row,) = (r for r in answer["comparisons"] if r["metric"] == "r2_test")
+    assert (row["tasks"], row["pairs"], row["losses"]) == (3, 6, 3)
+    done = typed("compare", "results", "--over-noise")
+    assert "strogatz, all noise levels" in done.stdout
+    assert "one number a task in each suite" in " ".join(done.stderr.split())
+
+
 def test_a_pair_is_tested_once_however_it_is_asked_for(typed, results):
     names = ("operon", "linear", "operon")
     done = typed(

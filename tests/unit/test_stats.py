@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from lee_bench.evidence.metrics import COMPLEXITY, R2_TEST, SECONDS, SOLVED, Summary
-from lee_bench.evidence.stats import compare, holm, interval, paired_table, rank_table
+from lee_bench.evidence.stats import ALL_LEVELS, compare, holm, interval, paired_table, rank_table
 
 
 def frame(values, method="a", *, seeds=1, suite="feynman", noise=0.0, metric=R2_TEST):
@@ -166,6 +166,30 @@ def test_every_pair_has_a_row_and_a_family_is_a_metric():
     assert table["p_holm"].to_numpy() == pytest.approx(holm(table["p"]))
     one = paired_table(cells, [R2_TEST], [("b", "a"), ("b", "nobody")])
     assert one[["method", "against"]].to_numpy().tolist() == [["b", "a"], ["b", "a"]]
+
+
+def test_over_noise_levels_count_as_seeds_do():
+    random = np.random.default_rng(5)
+    cells = pd.concat(
+        [
+            frame(random.uniform(size=12), method, noise=noise)
+            for method in "abc"
+            for noise in (0.0, 0.01, 0.1)
+        ]
+    )
+    lacking = cells.index[(cells["label"] == "c") & (cells["noise"] == 0.1)]
+    cells = cells.reset_index(drop=True).drop(index=range(len(cells) - len(lacking), len(cells)))
+    seeds = cells.assign(seed=(cells["noise"] * 100).astype(int), noise=0.0)
+    for table in (paired_table, rank_table):
+        pooled, expected = table(cells, [R2_TEST], over_noise=True), table(seeds, [R2_TEST])
+        assert set(pooled["noise"]) == {ALL_LEVELS}
+        pd.testing.assert_frame_equal(pooled.drop(columns="noise"), expected.drop(columns="noise"))
+        assert len(pooled) == 3
+    shared = cells[cells["noise"] < 0.1]  # c was not measured at 0.1, so ranks leave that out
+    pd.testing.assert_frame_equal(
+        rank_table(cells, [R2_TEST], over_noise=True),
+        rank_table(shared, [R2_TEST], over_noise=True),
+    )
 
 
 def test_nobody_fails_to_solve_what_has_no_true_formula():

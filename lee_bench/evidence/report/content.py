@@ -22,7 +22,7 @@ from lee_bench.evidence.metrics import (
     judged,
 )
 from lee_bench.evidence.report.commands import commands
-from lee_bench.evidence.words import number, p_text, r2_text
+from lee_bench.evidence.words import number, p_text, panel_name, r2_text
 from lee_bench.runs.record import Status
 
 MOST_FAILURES = 200
@@ -84,7 +84,7 @@ class Panel:
     @property
     def title(self) -> str:
         """For people."""
-        return f"{self.suite}, noise {self.noise:g}"
+        return panel_name(self.suite, self.noise)
 
 
 @dataclass(frozen=True)
