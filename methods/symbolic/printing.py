@@ -180,11 +180,21 @@ def _factored(value: _Value) -> _Product:
 
 
 def _opened(product: _Product) -> _Value:
-    """A product that is nothing but a number and a sum, as a sum if that is shorter."""
-    if not product.bottom and len(product.top) == 1 and product.top[0].terms:
-        opened = _Sum(tuple(term.times(product.number) for term in product.top[0].terms))
-        if product.number == 1 or len(_print(opened)) < len(_print(product)):
-            return opened
+    """A product that is nothing but constants and a sum, as a sum if that is shorter."""
+    sums = [part for part in product.top if part.terms]
+    others = tuple(part for part in product.top if not part.terms)
+    factor = _Product(product.number, others, product.bottom)
+    if len(sums) != 1 or not factor.constant:
+        return product
+    terms = [
+        term.times(factor.number) if factor.plain else _multiply(term, factor)
+        for term in sums[0].terms
+    ]
+    if any(isinstance(term, _Sum) for term in terms):
+        return product
+    opened = _Sum(tuple(terms))
+    if (factor.plain and factor.number == 1) or len(_print(opened)) < len(_print(product)):
+        return opened
     return product
 
 
