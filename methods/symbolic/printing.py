@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from lee_bench.expression import Constant, Expression, Node, Number, Operator, Variable
@@ -302,6 +302,8 @@ def _sqrt(value: _Value) -> _Value:
         if p >= 0 and math.isqrt(p) ** 2 == p and math.isqrt(q) ** 2 == q:
             return _Product(Fraction(math.isqrt(p), math.isqrt(q)))
     root = _factored(value)
+    if root.number < 0:
+        root = _with_sign_inside(root)
     if root.number == 1 and not root.top and root.bottom:  # sqrt(1/x)
         below = _Product(top=root.bottom)
         return _Product(bottom=(_Part((*_print(_opened(below)), _SQRT), root=below),))
@@ -358,6 +360,17 @@ def _with_number_inside(product: _Product) -> Iterator[_Product]:
             yield _Product(number / inside, product.top, bottom)
 
 
+def _with_sign_inside(product: _Product) -> _Product:
+    """The product of the opposite number and y - x for x - y, if there is such a sum."""
+    for name in ("top", "bottom"):
+        parts = getattr(product, name)
+        for i, part in enumerate(parts):
+            if any(term.number < 0 for term in part.terms):
+                turned = (*parts[:i], _scaled(part, Fraction(-1)), *parts[i + 1 :])
+                return replace(product, number=-product.number, **{name: turned})
+    return product
+
+
 def _scaled(part: _Part, factor: Fraction | float) -> _Part:
     terms = tuple(term.times(factor) for term in part.terms)
     return _Part(_print_terms(terms), terms)
@@ -377,11 +390,8 @@ def _print_as_is(product: _Product) -> Nodes:
                 top = tuple(other for other in product.top if other is not part)
                 below = _Part((*_print(_Product(Fraction(q), root.bottom)), _SQRT))
                 return _print_as_is(_Product(product.number, top, (below, *product.bottom)))
-    if product.number < 0:
-        for i, part in enumerate(product.top):
-            if part.terms and any(term.number < 0 for term in part.terms):  # -(x - y) is y - x
-                top = (*product.top[:i], _scaled(part, Fraction(-1)), *product.top[i + 1 :])
-                return _print_as_is(_Product(-product.number, top, product.bottom))
+    if product.number < 0 and (turned := _with_sign_inside(product)) is not product:
+        return _print_as_is(turned)
     over, under = _number_nodes(abs(product.number))
     if product.number < 0:
         if not over and product.top:

@@ -10,7 +10,7 @@ held-out figures of `methods.lee.validation`:
     one way     no function is read both with and without a candidate
     no g_eval   the evaluation decoder is not trained
     no z noise  z is decoded as it is
-    few own     a third as many own decodes are read; no own: none
+    more own    three times as many own decodes are read; no own: none
     narrow      two thirds of the width
 
 So few functions rank what matters early; a hundredth of a nat is within what another seed does
@@ -67,7 +67,7 @@ WAYS: dict[str, Way] = {
     "one way": (LEE, {}, {"twice": 0.0}, None),
     "no g_eval": (LEE, {}, {"evaluation": 0.0}, None),
     "no z noise": (LEE, {}, {"z_noise": 0.0}, None),
-    "few own": (LEE, {}, {"own": 0.25}, None),
+    "more own": (LEE, {}, {"own": 0.75}, None),
     "no own": (LEE, {}, {"own": 0.0}, None),
     "narrow": (LEE, {"width": 128, "hidden": 384, "cell": 64}, {}, None),
 }
