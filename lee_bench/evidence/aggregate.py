@@ -27,7 +27,7 @@ from lee_bench.evidence.metrics import (
 )
 from lee_bench.evidence.pareto import ranks
 from lee_bench.evidence.stats import interval
-from lee_bench.runs.record import Status
+from lee_bench.runs.record import Status, settings_words
 from lee_bench.tasks.catalog import find
 
 CELL_COLUMNS = [
@@ -97,11 +97,11 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
 def _add_labels(rows: list[dict]) -> None:
     """Name each method; runs of one method under different conditions are not one method."""
     in_words = {
-        "settings": "{}",
-        "time_limit": "{:g} s",
-        "threads": "{} threads",
-        "data": "{} data",
-        "protocol": "protocol {}",
+        "settings": settings_words,
+        "time_limit": "{:g} s".format,
+        "threads": "{} threads".format,
+        "data": "{} data".format,
+        "protocol": "protocol {}".format,
     }
     seen = defaultdict(set)
     for row in rows:
@@ -109,7 +109,7 @@ def _add_labels(rows: list[dict]) -> None:
             seen[row["suite"], row["method"], column].add(row[column])
     for row in rows:
         differs = [c for c in in_words if len(seen[row["suite"], row["method"], c]) > 1]
-        words = [in_words[column].format(row[column]) for column in differs]
+        words = [in_words[column](row[column]) for column in differs]
         row["label"] = " ".join(filter(None, [row["method"], *words]))
 
 

@@ -88,6 +88,15 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, separators=(",", ":")) if settings else ""
 
 
+def settings_words(text: str) -> str:
+    """What `settings_text` wrote, for people: 'mutants=0, symbols=add,sub'; '' for none."""
+    settings = json.loads(text or "{}")
+    return ", ".join(
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in settings.items()
+    )
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """What happened in one cell. Stored as JSON; never changed after it is written.

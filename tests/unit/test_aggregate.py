@@ -121,7 +121,7 @@ def test_runs_under_different_conditions_are_not_one_method(made):
             [
                 graded(made.ok(seconds=10.0)),
                 graded(made.ok(seconds=60.0)),
-                graded(made.ok(seconds=60.0, settings='{"pool":5}')),
+                graded(made.ok(seconds=60.0, settings='{"pool":5,"words":"a,b"}')),
                 graded(made.ok(method="linear")),
             ]
         )
@@ -130,7 +130,7 @@ def test_runs_under_different_conditions_are_not_one_method(made):
         "linear",
         "operon 10 s",
         "operon 60 s",
-        'operon {"pool":5} 60 s',
+        "operon pool=5, words=a,b 60 s",
     ]
     assert table["cells"].tolist() == [1, 1, 1, 1]
 
