@@ -50,13 +50,13 @@ class Task:
             raise ValueError("X and y must be finite")
 
     def sample(self, rows: int, seed: int) -> Task:
-        """Return a task of so many rows, drawn without repetition; itself if it has no more.
+        """Return a task of so many rows, drawn without repetition; itself if 0 or it has no more.
 
         For methods whose time grows with the rows while most rows tell them nothing new.
         """
-        if rows < 1:
+        if rows < 0:
             raise MethodError(f"{rows} rows are too few to search on.")
-        if rows >= len(self.y):
+        if rows == 0 or rows >= len(self.y):
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self.y), rows, replace=False))
         return Task(self.X[chosen], self.y[chosen], self.features)

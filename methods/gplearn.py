@@ -85,7 +85,7 @@ class GPLearn(Method):
         from gplearn.genetic import SymbolicRegressor
 
         self._clock = budget.start()
-        task = task.sample(self.settings["rows"] or len(task.y), seed)
+        task = task.sample(self.settings["rows"], seed)
         self._task, self._generations = task, 0
         self._best: dict[int, _Found] = {}  # by length
         self._seen: set[tuple] = set()

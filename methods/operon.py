@@ -73,7 +73,7 @@ class Operon(Method):
 
     def search(self, task: Task, budget: Budget, seed: int) -> None:
         """Run until the clock, which Operon reads after every individual."""
-        task = task.sample(self.settings["rows"] or len(task.y), seed)
+        task = task.sample(self.settings["rows"], seed)
         self._features = task.features
         self._x_unit = _power_of_two(task.X)
         self._y_unit = float(_power_of_two(task.y[:, None])[0])

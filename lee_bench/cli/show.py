@@ -110,7 +110,7 @@ def _print_list(cells: list[Cell]) -> None:
 
     from lee_bench.cli import console
     from lee_bench.evidence.words import r2_text
-    from lee_bench.runs.record import settings_words
+    from lee_bench.runs.record import method_words
 
     table = Table(box=None, header_style="bold", padding=(0, 1), pad_edge=False)
     for name in ("suite", "method", "noise", "seed", "limit", "status", "R²", "size"):
@@ -123,7 +123,7 @@ def _print_list(cells: list[Cell]) -> None:
         r2 = grade.r2_test if grade and grade.r2_test is not None else float("nan")
         table.add_row(
             key.suite,
-            escape(f"{key.method} {settings_words(key.settings)}".strip()),
+            escape(method_words(key.method, key.settings)),
             f"{key.noise:g}",
             str(key.seed),
             f"{key.seconds:g} s",

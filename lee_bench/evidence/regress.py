@@ -23,7 +23,7 @@ import pandas as pd
 from lee_bench.evidence.baseline import GROUP, Baseline, refusal
 from lee_bench.evidence.metrics import ACCURATE, COMPLEXITY, R2_TEST, SECONDS, SOLVED, Metric
 from lee_bench.evidence.pareto import on_front
-from lee_bench.runs.record import settings_words
+from lee_bench.runs.record import method_words
 
 ALPHA = 0.05
 """Chance, at most, that a check of methods that did not change calls any of them worse."""
@@ -171,7 +171,7 @@ def check(
     groups = []
     for key in keys:
         suite, noise, method, settings = key
-        name = f"{method} {settings_words(settings)}".strip()
+        name = method_words(method, settings)
         if reasons[key]:
             missed = key in befores
             groups.append(
@@ -182,7 +182,7 @@ def check(
         lines.append(_front_line(*(front[key] for front in fronts), lines))
         groups.append(_judged(suite, noise, name, lines))
     for (method, settings), pair in pooled.items():
-        name = f"{method} {settings_words(settings)}".strip()
+        name = method_words(method, settings)
         groups.append(_judged(ALL, float("nan"), name, pair.lines(level)))
     return groups
 

@@ -97,6 +97,11 @@ def settings_words(text: str) -> str:
     )
 
 
+def method_words(method: str, settings: str) -> str:
+    """A method with its settings, for people: 'lee mutants=0'."""
+    return f"{method} {settings_words(settings)}".strip()
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """What happened in one cell. Stored as JSON; never changed after it is written.
