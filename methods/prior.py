@@ -27,13 +27,14 @@ class Prior(PoolMethod):
             rounds are smaller, for short budgets. A round is never cut short, so that results
             depend on the number of rounds alone.
         max_length: tokens of the longest formula drawn.
+        pairs: of finds, tried after each round; 0 for none.
         max_rounds: rounds after which to stop, 0 for none: makes runs repeat exactly.
     """
 
     summary = "random formulas from our training prior, constants fitted; nothing learned"
     reference = "the floor for learned methods; see methods/symbolic/sampler.py"
     packages: ClassVar = {"torch": "torch>=2.4"}
-    defaults: ClassVar = {"proposals": 8192, "max_length": 20, "max_rounds": 0}
+    defaults: ClassVar = {"proposals": 8192, "max_length": 20, "pairs": 128, "max_rounds": 0}
 
     def prepare(self, task: Task, budget: Budget, seed: int) -> None:
         """Import torch, compile all kernels."""
@@ -69,6 +70,7 @@ class Prior(PoolMethod):
             tokens, _ = sampler.sample_trees(proposals, config, generator)
             drawing += time.perf_counter() - start
             pool.offer(tokens.numpy())
+            pool.join(self.settings["pairs"])
             rounds += 1
             longest = max(longest, time.perf_counter() - start)
             if pool.done():

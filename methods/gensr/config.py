@@ -115,6 +115,7 @@ class SearchConfig(Strategy):
         bag: points of a bag, if there are more.
         reencoded: share of a first generation that is read from noisy bags, one each.
         noise: largest deviation of their noise, in units of the root mean square of y.
+        pairs: of finds, tried after each generation; 0 for none.
         all others: see `Strategy`.
     """
 
@@ -125,6 +126,7 @@ class SearchConfig(Strategy):
     bag: int = 48
     reencoded: float = 0.5
     noise: float = 0.1
+    pairs: int = 128
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,5 +134,5 @@ class SearchConfig(Strategy):
             raise ValueError("samples and bag must be at least 1")
         if not 0 <= self.reencoded <= 1:
             raise ValueError("reencoded is a share, from 0 to 1")
-        if self.temperature < 0 or self.price < 0 or self.noise < 0:
-            raise ValueError("temperature, price and noise must not be negative")
+        if min(self.temperature, self.price, self.noise, self.pairs) < 0:
+            raise ValueError("temperature, price, noise and pairs must not be negative")

@@ -140,6 +140,7 @@ class Search:
         population = evolution.ask(given)
         tokens = self._write(population)
         new = pool.offer(tokens)
+        pool.join(s.pairs)
         price = s.price * tok.lengths(without_affine(tokens))
         fitness = (pool.r2(tokens) - price).reshape(len(population), s.samples).max(1)
         evolution.tell(population, fitness)

@@ -99,6 +99,7 @@ class Refinement:
         patience: rounds without a find worth keeping after which to stop; 0 never does.
         mutants: mutations of finds that are tried beside each decode; 0 for none. Trying one takes
             far less time than decoding one; but they are no part of the idea, and count as offered.
+        pairs: of finds, tried after each round; 0 for none.
     """
 
     decodes: int = 1024
@@ -117,10 +118,13 @@ class Refinement:
     scarce: float = 0.3
     patience: int = 0
     mutants: float = 8.0
+    pairs: int = 128
 
     def __post_init__(self) -> None:
         if min(self.decodes, self.first, self.samples, self.bag, self.observations) < 1:
             raise ValueError("decodes, first, samples, bag and observations must be at least 1")
+        if min(self.mutants, self.pairs) < 0:
+            raise ValueError("mutants and pairs must not be negative")
         if not all(0 <= v <= 1 for v in (self.reencoded, self.rewritten, self.stepped)):
             raise ValueError("reencoded, rewritten and stepped are shares, from 0 to 1")
         if not 0 < self.temperature <= self.hottest:

@@ -14,7 +14,8 @@ comes from one of four sources:
 From each z some expressions are written in full, and some keep a find but for one part, which is
 *rewritten*: a find is often right in all but one. It is the find that z has read, or else any.
 
-Mutations of finds may be offered beside the decodes (`Refinement.mutants`).
+Mutations of finds may be offered beside the decodes (`Refinement.mutants`), and pairs of finds, as
+every search does (`Refinement.pairs`).
 
 How many expressions a round decodes does not depend on the shares of the sources, and the first
 round is the same for all; so with shares of zero one-shot sampling, re-encoding, gradient steps and
@@ -47,7 +48,9 @@ from methods.symbolic.search import Pool, Problem
 from methods.training import computing, fast_dtype
 
 _MARGIN = 1.25  # a round takes longer, a decode, than the last: it reads more, steps more
-SOURCES = ("data", "candidate", "data, stepped", "candidate, stepped", "rewritten", "mutant")
+SOURCES = (
+    "data", "candidate", "data, stepped", "candidate, stepped", "rewritten", "mutant", "pair"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Round:
         temperature: at which they were written.
         r2, length: of the find of shortest description so far, on the problem's rows; its tokens.
         best_r2: highest so far.
-        sources: what was offered, by source; mutants come beside the decodes.
+        sources: what was offered, by source; mutants and pairs come beside the decodes.
         kept: entries that came into the archive and stayed, by source; all that can be told of
             a source's worth, as its finds also feed the others.
     """
@@ -170,19 +173,20 @@ class Search:
         embedding, read, source = self._embeddings(math.ceil(decodes / s.samples), finds)
         tokens, rewritten = self._write(embedding, read, finds)
         source = np.where(rewritten, SOURCES.index("rewritten"), source.repeat(s.samples))
-        tokens, source = tokens[:decodes], source[:decodes]
+        offered = [(tokens[:decodes], source[:decodes])]
         before = set(pool.archive.entries())
-        new = pool.offer(tokens)
+        new = pool.offer(offered[0][0])
         if new < s.scarce * decodes:
             self.temperature = min(1.05 * self.temperature, s.hottest)
         if s.mutants:
             mutants = self._mutated(round(s.mutants * decodes))
             pool.offer(mutants)
-            tokens = np.concatenate([tokens, mutants])
-            source = np.append(source, np.full(len(mutants), SOURCES.index("mutant")))
+            offered.append((mutants, np.full(len(mutants), SOURCES.index("mutant"))))
+        pairs = pool.join(s.pairs)
+        offered.append((pairs, np.full(len(pairs), SOURCES.index("pair"))))
         entries = pool.ranked()
         best = entries[0]
-        kept = _writers([e.tokens for e in entries if e not in before], tokens, source)
+        kept = _writers([e.tokens for e in entries if e not in before], offered)
         variance = self.problem.variance or 1.0
         return Round(
             index=len(self.history),
@@ -193,7 +197,7 @@ class Search:
             r2=1 - best.loss / variance,
             length=len(best.tokens),
             best_r2=1 - pool.best_loss,
-            sources=_by_source(source),
+            sources=_by_source(np.concatenate([source for _, source in offered])),
             kept=_by_source(kept),
         )
 
@@ -366,11 +370,12 @@ def best_affine(values: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.nd
         return mean + slope[:, None] * deviation
 
 
-def _writers(finds: list[np.ndarray], tokens: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """The sources of the decodes that became these finds."""
+def _writers(finds: list[np.ndarray], offered: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The sources of the expressions, of all that were offered, that became these finds."""
     written: dict[bytes, int] = {}
-    for row, code in zip(without_affine(tokens), source.tolist(), strict=True):
-        written.setdefault(row[row != tok.PAD].tobytes(), code)
+    for tokens, source in offered:
+        for row, code in zip(without_affine(tokens), source.tolist(), strict=True):
+            written.setdefault(row[row != tok.PAD].tobytes(), code)
     cores = [core[core != tok.PAD] for core in (without_affine(row[None])[0] for row in finds)]
     return np.array([written[core.tobytes()] for core in cores], dtype=np.int64)
 

@@ -110,11 +110,54 @@ def _apply(op: Operator, args: list[_Value]) -> _Value:
             return _power(a, b)
         case "sqrt", (a,):
             return _sqrt(a)
+        case (("sin" | "cos"), (a,)):
+            return _wave(op, a)
+    return _function(op, args)
+
+
+def _function(op: Operator, args: list[_Value]) -> _Value:
+    """Of arguments with few minus signs, where it is odd or even."""
     sign = Fraction(1)
     if op.name in _ODD | _EVEN and _mostly_negative(args[0]):
         args = [_negative(args[0])]
         sign = Fraction(-1) if op.name in _ODD else sign
     return _Product(sign, (_Part((*(n for arg in args for n in _print(arg)), op)),))
+
+
+# --- waves ------------------------------------------------------------------------------------
+
+
+def _wave(op: Operator, argument: _Value) -> _Value:
+    """sin or cos: cos(x) for sin(x + pi/2), x for sin(arcsin(x)), sqrt(1 - x**2) for cos of it."""
+    turns = 0 if op.name == "sin" else 1  # quarters by which it is ahead of sin
+    others = []
+    for term in _terms(argument):
+        quarters = 2 * term.number
+        if term.top == (_PI,) and not term.bottom and quarters % 1 == 0:
+            turns += int(quarters)
+        else:
+            others.append(term)
+    argument = others[0] if len(others) == 1 else _Sum(tuple(others)) if others else None
+    if argument is None:  # a number: as it is
+        return _function(op, [_Product(Fraction(turns - (op.name == "cos"), 2), (_PI,))])
+    name = "cos" if turns % 2 else "sin"
+    wave = _of_arc(name, argument) or _function(Operator(name, 1), [argument])
+    return _negative(wave) if turns % 4 >= 2 else wave
+
+
+def _of_arc(name: str, argument: _Value) -> _Value | None:
+    """sin or cos of arcsin or arccos without either; None where the argument is neither."""
+    if not (isinstance(argument, _Product) and len(argument.top) == 1 and not argument.bottom):
+        return None
+    *inside, last = argument.top[0].nodes
+    arc = isinstance(last, Operator) and last.name in ("arcsin", "arccos")
+    if not arc or abs(argument.number) != 1:
+        return None
+    odd = argument.number < 0 and name == "sin"
+    value = Expression(tuple(inside)).fold(_leaf, _apply)
+    if last.name != f"arc{name}":
+        value = _sqrt(_add(_Product(), _negative(_power(value, _Product(Fraction(2))))))
+    return _negative(value) if odd else value
 
 
 # --- numbers ----------------------------------------------------------------------------------

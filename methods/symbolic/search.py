@@ -20,7 +20,9 @@ from methods.symbolic import constants, programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import with_affine, without_affine
 from methods.symbolic.archive import Archive, Entry, description_length, noise_floor, rank
+from methods.symbolic.canonical import canonical_row
 from methods.symbolic.fingerprint import fingerprints
+from methods.symbolic.pairs import Parts, subtrees
 from methods.symbolic.polish import in_original_units, polish
 from methods.symbolic.printing import neat
 
@@ -28,6 +30,7 @@ SOLVED = 1e-10
 """1 - R2 below which clean data are explained exactly."""
 
 _PROBES = 32  # rows on which functions that agree count as the same
+_TAKEN_APART = 16  # finds whose parts may join others
 _MODERATE = 1e3  # sizes from 1/_MODERATE to _MODERATE are left as they are
 
 
@@ -200,6 +203,7 @@ class Pool:
         # Drawn as well, because rows may lie in an order: of y, or of time.
         self._probes = problem.X[few[:_PROBES]]
         self._few = np.sort(few)
+        self._parts = Parts(problem.X[self._few], problem.y[self._few], problem.weights[self._few])
         mean = np.average(problem.y, weights=problem.weights)
         self.archive.add(np.array([[tok.CONSTANT]]), np.array([[mean]]), [problem.variance])
         (self._mean,) = self.archive.entries()
@@ -226,18 +230,64 @@ class Pool:
             How many of them were new.
         """
         self.offered += len(tokens)
-        cores, keys = self._new(without_affine(tokens))
+        cores = without_affine(tokens)
+        index, keys = self._new(cores)
+        cores = cores[index]
         self.tried += len(cores)
         if not len(cores):
             return 0
-        wide = with_affine(cores)
-        fitted = self._fit(wide, self._few, constants.Effort(starts=4))
+        self._try(cores, keys, constants.Effort(starts=4))
+        return len(cores)
+
+    def join(self, count: int) -> np.ndarray:
+        """Try the best pairs of earlier finds, see `pairs`.
+
+        Args:
+            count: how many.
+
+        Returns:
+            The pairs, int64 (B, L), scale and offset taken off.
+        """
+        for entry in self.ranked()[:_TAKEN_APART]:
+            self._parts.add(*subtrees(entry))
+        rows, values = [], []
+        for pair in self._parts.pairs(count):
+            row, inner = canonical_row(pair.tokens.tolist(), pair.constants.tolist())
+            core = without_affine(np.array([row]))[0]
+            core = core[core != tok.PAD]
+            rows.append(core)
+            values.append(inner[len(inner) - tok.count_constants(core) :])
+        if not rows:
+            return np.zeros((0, 1), dtype=np.int64)
+        self.offered += len(rows)
+        tokens = tok.stack(rows)
+        warm = np.zeros((len(rows), max(map(len, values))))
+        for out, inner in zip(warm, values, strict=True):
+            out[: len(inner)] = inner
+        index, keys = self._new(tokens)
+        self.tried += len(index)
+        if len(index):
+            effort = constants.Effort(starts=1, candidates=1)
+            self._try(tokens[index], keys, effort, warm[index])
+        return tokens
+
+    def _try(
+        self,
+        cores: np.ndarray,
+        keys: list[int],
+        effort: constants.Effort,
+        warm: np.ndarray | None = None,
+    ) -> None:
+        """Fit new cores on few points, and those that look good on all."""
+        if warm is not None:
+            warm = np.pad(warm, ((0, 0), (2, 0)), constant_values=1.0)[:, None]
+        fitted = self._fit(with_affine(cores), self._few, effort, warm)
         self._losses.update(zip(keys, fitted.loss.tolist(), strict=True))
+        inner = fitted.constants[:, 2:]
+        self._parts.add(cores, inner)
         chosen = self._promising(tok.lengths(cores), fitted.loss)
-        cores, inner = cores[chosen], fitted.constants[chosen][:, 2:]
-        if len(cores):
-            self._add_family(cores, inner)
-        return len(wide)
+        if len(chosen):
+            self._add_family(cores[chosen], inner[chosen])
 
     def r2(self, tokens: np.ndarray) -> np.ndarray:
         """How well skeletons that were offered explain the points of the first fit.
@@ -283,15 +333,16 @@ class Pool:
         return fingerprints(cores, X=self._probes, affine=True)
 
     def _new(self, cores: np.ndarray) -> tuple[np.ndarray, list[int]]:
-        """The rows whose affine family was not seen before, or only in longer words; their keys."""
-        cores = cores[tok.IS_VARIABLE[cores].any(1)]
+        """Indices of rows whose affine family was not seen, or only in longer words; their keys."""
+        index = np.flatnonzero(tok.IS_VARIABLE[cores].any(1))
+        cores = cores[index]
         keys = self._keys(cores).tolist()
         kept = []
         for i, (key, n) in enumerate(zip(keys, tok.lengths(cores).tolist(), strict=True)):
             if n < self._seen.get(key, math.inf):
                 self._seen[key] = n
                 kept.append(i)
-        return cores[kept], [keys[i] for i in kept]
+        return index[kept], [keys[i] for i in kept]
 
     def _promising(self, lengths: np.ndarray, loss: np.ndarray) -> np.ndarray:
         """Rows that come near the best of their length or shorter, the nearest first."""

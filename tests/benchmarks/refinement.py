@@ -13,6 +13,7 @@ each round, and prints how many problems they have solved after each round:
     prior       blind draws from the training prior: nothing learned
     mutants     rewrite, and beside each decode eight mutations of earlier finds: not at equal
                 numbers, only at about equal time; left out unless named
+    pairs       the same, and the best pairs of finds after each round; likewise
     blind       the same mutations beside blind draws: what they do without a network; likewise
 
 Problems are functions of the training prior under a seed that training never uses, or the laws of a
@@ -58,7 +59,7 @@ from methods.symbolic.search import SOLVED, Pool, Problem, warm_up
 
 HELD_OUT = "held-out"
 SEED = 777  # of the held-out functions; training's streams are seeded by other numbers
-_OFF = {"reencoded": 0.0, "rewritten": 0.0, "stepped": 0.0, "mutants": 0.0}
+_OFF = {"reencoded": 0.0, "rewritten": 0.0, "stepped": 0.0, "mutants": 0.0, "pairs": 0}
 _READ, _STEP = {"reencoded": 0.5}, {"stepped": 0.5}
 _REWRITE = {"reencoded": 0.25, "rewritten": 0.5}  # the defaults
 MODES = {
@@ -71,6 +72,7 @@ MODES = {
     "unread": _OFF | {"rewritten": 0.5},
     "prior": _OFF,
     "mutants": _OFF | _REWRITE | {"mutants": 8.0},
+    "pairs": _OFF | _REWRITE | {"mutants": 8.0, "pairs": 128},
     "blind": _OFF | {"mutants": 8.0},
 }
 FIELDS = [

@@ -26,7 +26,7 @@ from methods.symbolic.search import Pool, Problem
 TINY = ModelConfig(
     width=32, heads=2, hidden=48, cell=16, encoders=1, decoders=2, z_width=16, max_length=20
 )
-SMALL = SearchConfig(population=24, samples=2, top=8)
+SMALL = SearchConfig(population=24, samples=2, top=8, pairs=0)
 MODES = {
     "all": {},
     "no top-k": {"top": 0},
@@ -72,6 +72,12 @@ def test_every_mode_offers_as_many_decodes_and_begins_alike(model):
     assert [g.evolution for g in runs["prior"].history] == [0, 1, 2]
     lasts = {tuple(map(tuple, (t for t, _ in found(run)))) for run in runs.values()}
     assert len(lasts) > 1, "the switches change nothing"
+
+
+def test_pairs_come_beside_the_decodes(model):
+    plain, paired = (searched(model, settings=replace(SMALL, pairs=p)) for p in (0, 40))
+    assert [g.decodes for g in paired.history] == [g.decodes for g in plain.history]
+    assert 0 < paired.pool.offered - plain.pool.offered <= 3 * 40
 
 
 def test_the_same_seed_repeats(model):
@@ -165,7 +171,7 @@ def test_gensr_answers_and_tells_what_it_did(weights):
     X = rng.uniform(1, 2, size=(200, 14))
     names = tuple(f"v{i}" for i in range(14))
     task = Task(X, X[:, 2] * X[:, 12] + 0.3 * rng.normal(size=200), names)
-    subject = Adapter(weights=weights, max_rounds=2, population=20, samples=2)
+    subject = Adapter(weights=weights, max_rounds=2, population=20, samples=2, pairs=0)
     subject.prepare(task, Budget(20), 3)
     subject.search(task, Budget(20), 3)
     outcome = subject.answer()

@@ -36,6 +36,7 @@ SMALL = Refinement(
     reencoded=0.5,
     rewritten=0,
     stepped=0.5,
+    pairs=0,
     steps=2,
     observations=32,
     mutants=0,
@@ -140,6 +141,15 @@ def test_mutants_come_beside_the_decodes(model):
     assert [r.sources["mutant"] for r in mutated.history] == [96, 192, 192]
     assert mutated.pool.offered == plain.pool.offered + 480
     assert any("mutant" in r.kept for r in mutated.history)
+
+
+def test_pairs_come_beside_the_decodes(model):
+    plain, paired = (searched(model, 3, replace(SMALL, pairs=p)) for p in (0, 40))
+    assert [r.decodes for r in paired.history] == [r.decodes for r in plain.history]
+    counts = [r.sources["pair"] for r in paired.history]
+    assert all(0 < n <= 40 for n in counts)
+    assert paired.pool.offered == plain.pool.offered + sum(counts)
+    assert any("pair" in r.kept for r in paired.history)
 
 
 def test_a_seed_and_a_number_of_rounds_say_it_all(model):
@@ -361,7 +371,7 @@ def test_lee_answers_and_tells_what_it_did(weights):
     X = rng.uniform(1, 2, size=(200, 14))
     names = tuple(f"v{i}" for i in range(14))
     y = X[:, 2] * X[:, 12] + 0.3 * rng.normal(size=200)
-    few = {"max_rounds": 2, "decodes": 128, "first": 128, "mutants": 0.0}
+    few = {"max_rounds": 2, "decodes": 128, "first": 128, "mutants": 0.0, "pairs": 0}
     outcome, _ = answered(Task(X, y, names), weights=weights, **few)
     told = outcome.details
     assert outcome.stop_reason == "round limit"
