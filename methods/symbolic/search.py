@@ -236,7 +236,7 @@ class Pool:
         self.tried += len(cores)
         if not len(cores):
             return 0
-        self._try(cores, keys, constants.Effort(starts=4))
+        self._try(cores, keys)
         return len(cores)
 
     def join(self, count: int) -> np.ndarray:
@@ -267,21 +267,14 @@ class Pool:
         index, keys = self._new(tokens)
         self.tried += len(index)
         if len(index):
-            effort = constants.Effort(starts=1, candidates=1)
-            self._try(tokens[index], keys, effort, warm[index])
+            self._try(tokens[index], keys, warm[index])
         return tokens
 
-    def _try(
-        self,
-        cores: np.ndarray,
-        keys: list[int],
-        effort: constants.Effort,
-        warm: np.ndarray | None = None,
-    ) -> None:
-        """Fit new cores on few points, and those that look good on all."""
+    def _try(self, cores: np.ndarray, keys: list[int], warm: np.ndarray | None = None) -> None:
+        """Fit new cores on few points, from constants given too; those that look good, on all."""
         if warm is not None:
             warm = np.pad(warm, ((0, 0), (2, 0)), constant_values=1.0)[:, None]
-        fitted = self._fit(with_affine(cores), self._few, effort, warm)
+        fitted = self._fit(with_affine(cores), self._few, constants.Effort(starts=4), warm)
         self._losses.update(zip(keys, fitted.loss.tolist(), strict=True))
         inner = fitted.constants[:, 2:]
         self._parts.add(cores, inner)
