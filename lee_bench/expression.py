@@ -216,7 +216,9 @@ class Expression:
                 text = str(value)
             else:  # numpy's own repr is no number
                 text = repr(float(value)) if digits is None else f"{value:.{digits}g}"
-            return text, (_UNARY_LEVEL if value < 0 else 9)
+                if math.isinf(float(text)):  # the largest numbers cannot be rounded up
+                    text = repr(float(value))
+            return text, (_UNARY_LEVEL if text[0] == "-" else 9)  # -0.0 too
 
         def wrap(operand: tuple[str, int], at_least: int) -> str:
             return operand[0] if operand[1] >= at_least else f"({operand[0]})"

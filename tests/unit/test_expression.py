@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lee_bench.errors import ExpressionError
@@ -52,6 +52,7 @@ expressions = st.recursive(leaves, _applied, max_leaves=12).map(Expression)
 
 
 @given(expressions)
+@example(Expression((Number(-0.0), Number(-2), Operator("pow", 2))))
 @settings(max_examples=200, deadline=None)
 def test_printing_and_parsing_keep_the_value(expression):
     again = parse(str(expression), FEATURES)
@@ -62,6 +63,7 @@ def test_printing_and_parsing_keep_the_value(expression):
 
 
 @given(expressions, st.integers(8, 17))
+@example(Expression((Number(sys.float_info.max),)), 15)
 @settings(max_examples=100, deadline=None)
 def test_shortened_numbers_can_be_read(expression, digits):
     parse(expression.to_infix(digits), FEATURES)
