@@ -1,8 +1,9 @@
 """The floor for everything learned: formulas drawn blindly from the prior of our own sampler.
 
 No data shape the draws. Each round draws a batch, drops what was seen, fits the constants of the
-rest in batches and keeps the best of each complexity. What it finds shows how far sampling and
-fitting alone go; a trained model must find more with the same number of candidates.
+rest in batches, keeps the best of each complexity, and tries pairs of them. What it finds shows how
+far sampling, fitting and pairing go by themselves; a trained model must find more with the same
+number of candidates.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Prior(PoolMethod):
         max_rounds: rounds after which to stop, 0 for none: makes runs repeat exactly.
     """
 
-    summary = "random formulas from our training prior, constants fitted; nothing learned"
+    summary = "random formulas from our training prior and pairs of them; nothing learned"
     reference = "the floor for learned methods; see methods/symbolic/sampler.py"
     packages: ClassVar = {"torch": "torch>=2.4"}
     defaults: ClassVar = {"proposals": 8192, "max_length": 20, "pairs": 128, "max_rounds": 0}

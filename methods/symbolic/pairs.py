@@ -167,7 +167,9 @@ class Parts:
         self._values = {f: self._values[f] for f in finds}
         return finds, known
 
-    def _made(self, around: _Around, target: np.ndarray, kind, f: Entry, g: Entry) -> Pair:
+    def _made(
+        self, around: _Around, target: np.ndarray, kind: _Sums | _Products, f: Entry, g: Entry
+    ) -> Pair:
         """around(a + b f + c g) or around(a + b f g), as far as scale and offset count inside."""
         u, v = self._values[f], self._values[g]
         columns = [np.ones(len(u)), *kind.columns(u, v)]
