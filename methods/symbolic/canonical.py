@@ -146,10 +146,7 @@ def canonical(
         values.append(out)
     if constants is None:
         return tok.stack(rows), None
-    padded = np.zeros((len(rows), max((len(v) for v in values), default=0)))
-    for out, v in zip(padded, values, strict=True):
-        out[: len(v)] = v
-    return tok.stack(rows), padded
+    return tok.stack(rows), tok.stack_values(values)
 
 
 def unique_skeletons(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

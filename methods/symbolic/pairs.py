@@ -138,7 +138,7 @@ class Parts:
         length = TOKEN_NATS * np.add.outer(lengths, lengths)
         length[np.logical_and.outer(known, known)] = np.inf
         kinds = [
-            _Sums(F, self._w, self._standardised(F)[0]),
+            _Sums(self._standardised(F)[0], self._w),
             _Products(F, F, self._w, tok.MUL),
             _Products(F, _inverse(F), self._w, tok.DIV),
         ]
@@ -159,9 +159,7 @@ class Parts:
         known = np.array([f in self._values for f in finds], dtype=bool)
         new = [f for f, k in zip(finds, known, strict=True) if not k]
         if new:
-            constants = np.zeros((len(new), max(len(f.constants) for f in new)))
-            for row, f in zip(constants, new, strict=True):
-                row[: len(f.constants)] = f.constants
+            constants = tok.stack_values([f.constants for f in new])
             values = self._evaluated(tok.stack([f.tokens for f in new]), constants)
             self._values.update(zip(new, values, strict=True))
         self._values = {f: self._values[f] for f in finds}
@@ -201,16 +199,18 @@ def _cheapest(price: np.ndarray, missed: np.ndarray, count: int) -> list[tuple[i
 
 
 def subtrees(find: Entry) -> tuple[np.ndarray, np.ndarray]:
-    """All parts of a find but single tokens and itself: tokens (B, L), constants (B, K)."""
+    """All parts of a find but single tokens and itself, or itself if there are none: tokens (B, L),
+    constants (B, K).
+    """
     sizes = tok.subtree_sizes(find.tokens[None])[0].tolist()
     before = np.cumsum(find.tokens == tok.CONSTANT) - (find.tokens == tok.CONSTANT)
     starts = [i for i, size in enumerate(sizes) if i and size > 1]
-    rows = [find.tokens[i : i + sizes[i]] for i in starts] or [find.tokens]
-    constants = np.zeros((len(rows), len(find.constants)))
-    for out, i, row in zip(constants, starts, rows, strict=False):
-        count = tok.count_constants(row)
-        out[:count] = find.constants[before[i] : before[i] + count]
-    return tok.stack(rows), constants
+    if not starts:
+        return find.tokens[None], find.constants[None]
+    rows = [find.tokens[i : i + sizes[i]] for i in starts]
+    counts = [tok.count_constants(row) for row in rows]
+    constants = [find.constants[before[i] :][:n] for i, n in zip(starts, counts, strict=True)]
+    return tok.stack(rows), tok.stack_values(constants)
 
 
 class _Sums:
@@ -218,7 +218,7 @@ class _Sums:
 
     operator = tok.ADD
 
-    def __init__(self, F: np.ndarray, w: np.ndarray, S: np.ndarray) -> None:
+    def __init__(self, S: np.ndarray, w: np.ndarray) -> None:
         self._S, self._w = S, w
         self._G = (S * w) @ S.T
         rest = 1 - np.square(self._G)
@@ -241,8 +241,7 @@ class _Products:
         self._F, self._G, self._w = F, G, w
         self.operator = operator
         square = (np.square(F) * w) @ np.square(G).T
-        self._mean = (F * w) @ G.T
-        variance = square - np.square(self._mean)
+        variance = square - np.square((F * w) @ G.T)
         if operator == tok.MUL:
             variance = np.triu(variance)  # f * f is a pair, f / f is not
         self._variance = np.where(variance > 1e-6 * square, variance, np.nan)

@@ -137,9 +137,9 @@ def _wave(op: Operator, argument: _Value) -> _Value:
             turns += int(quarters)
         else:
             others.append(term)
-    argument = others[0] if len(others) == 1 else _Sum(tuple(others)) if others else None
-    if argument is None:  # a number: as it is
-        return _function(op, [_Product(Fraction(turns - (op.name == "cos"), 2), (_PI,))])
+    if not others:  # a number
+        return _function(op, [argument])
+    argument = others[0] if len(others) == 1 else _Sum(tuple(others))
     name = "cos" if turns % 2 else "sin"
     wave = _of_arc(name, argument) or _function(Operator(name, 1), [argument])
     return _negative(wave) if turns % 4 >= 2 else wave

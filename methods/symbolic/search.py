@@ -248,27 +248,23 @@ class Pool:
         Returns:
             The pairs, int64 (B, L), scale and offset taken off.
         """
+        if count == 0:
+            return np.zeros((0, 1), dtype=np.int64)
         for entry in self.ranked()[:_TAKEN_APART]:
             self._parts.add(*subtrees(entry))
-        rows, values = [], []
-        for pair in self._parts.pairs(count):
-            row, inner = canonical_row(pair.tokens.tolist(), pair.constants.tolist())
-            core = without_affine(np.array([row]))[0]
-            core = core[core != tok.PAD]
-            rows.append(core)
-            values.append(inner[len(inner) - tok.count_constants(core) :])
-        if not rows:
+        made = [canonical_row(p.tokens, p.constants) for p in self._parts.pairs(count)]
+        if not made:
             return np.zeros((0, 1), dtype=np.int64)
-        self.offered += len(rows)
-        tokens = tok.stack(rows)
-        warm = np.zeros((len(rows), max(map(len, values))))
-        for out, inner in zip(warm, values, strict=True):
-            out[: len(inner)] = inner
-        index, keys = self._new(tokens)
+        cores = without_affine(tok.stack([row for row, _ in made]))
+        # Scale and offset stand in front: the core's own constants are the last ones.
+        counts = tok.count_constants(cores).tolist()
+        inner = [c[len(c) - n :] for (_, c), n in zip(made, counts, strict=True)]
+        self.offered += len(cores)
+        index, keys = self._new(cores)
         self.tried += len(index)
         if len(index):
-            self._try(tokens[index], keys, warm[index])
-        return tokens
+            self._try(cores[index], keys, tok.stack_values(inner)[index])
+        return cores
 
     def _try(self, cores: np.ndarray, keys: list[int], warm: np.ndarray | None = None) -> None:
         """Fit new cores on few points, from constants given too; those that look good, on all."""

@@ -113,6 +113,14 @@ def stack(rows: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
     return matrix
 
 
+def stack_values(rows: Sequence[Sequence[float] | np.ndarray]) -> np.ndarray:
+    """One float64 matrix (B, K) of the constants of each row, right padded with zeros."""
+    matrix = np.zeros((len(rows), max((len(row) for row in rows), default=0)))
+    for row, out in zip(rows, matrix, strict=True):
+        out[: len(row)] = row
+    return matrix
+
+
 def lengths(tokens: np.ndarray) -> np.ndarray:
     """Number of tokens before the padding: (..., L) -> (...)."""
     return (np.asarray(tokens) != PAD).sum(-1)

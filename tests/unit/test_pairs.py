@@ -47,7 +47,7 @@ def test_closed_forms_are_least_squares(seed):
     y /= math.sqrt(w @ (y - w @ y) ** 2)
     centred = F - (F @ w)[:, None]
     S = centred / np.sqrt(centred**2 @ w)[:, None]
-    kinds = [_Sums(F, w, S), _Products(F, F, w, tok.MUL), _Products(F, _inverse(F), w, tok.DIV)]
+    kinds = [_Sums(S, w), _Products(F, F, w, tok.MUL), _Products(F, _inverse(F), w, tok.DIV)]
     for kind in kinds:
         explained = kind.explained(y)
         for i, j in itertools.product(range(4), repeat=2):
