@@ -8,9 +8,11 @@ Nothing is expanded. What is finite keeps its value, up to rounding errors.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from operator import add, mul, truediv
+from typing import Any
 
 from lee_bench.expression import Constant, Expression, Node, Number, Operator, Variable
 from methods.symbolic.exact import integer_nodes
@@ -63,7 +65,7 @@ class _Product:
         return not any(isinstance(node, Variable) for part in parts for node in part.nodes)
 
     def times(self, number: Fraction | float) -> _Product:
-        return _Product(_join(self.number, number, "mul"), self.top, self.bottom)
+        return _Product(_join(self.number, number, mul), self.top, self.bottom)
 
 
 @dataclass(frozen=True)
@@ -163,14 +165,15 @@ def _of_arc(name: str, argument: _Value) -> _Value | None:
 # --- numbers ----------------------------------------------------------------------------------
 
 
-def _join(a: Fraction | float, b: Fraction | float, how: str) -> Fraction | float:
-    """a + b or a * b, exact if both are and the result stays short."""
+def _join(
+    a: Fraction | float, b: Fraction | float, how: Callable[[Any, Any], Any]
+) -> Fraction | float:
+    """a + b, a * b or a / b, as `how` says; exact if both are and the result stays short."""
     if isinstance(a, Fraction) and isinstance(b, Fraction):
-        exact = a + b if how == "add" else a * b
+        exact = how(a, b)
         if max(abs(exact.numerator), exact.denominator) < _LARGEST:
             return exact
-    a, b = float(a), float(b)
-    return a + b if how == "add" else a * b
+    return how(float(a), float(b))
 
 
 # --- sums -------------------------------------------------------------------------------------
@@ -186,7 +189,7 @@ def _add(a: _Value, b: _Value) -> _Value:
     for term in (*_terms(a), *_terms(b)):
         key = (term.top, term.bottom)
         if key in found:
-            number = _join(found[key].number, term.number, "add")
+            number = _join(found[key].number, term.number, add)
             if not math.isfinite(number):
                 key = (key, len(found))
             else:
@@ -245,21 +248,33 @@ def _opened(product: _Product) -> _Value:
 
 
 def _multiply(a: _Product, b: _Product) -> _Value:
-    number = _join(a.number, b.number, "mul")
-    lost = number == 0 and a.number != 0 and b.number != 0
-    if lost or not math.isfinite(number):
-        return _Product(a.number, (*a.top, _Part(_print(b))), a.bottom)  # too small or large
-    if number == 0:
-        return _Product(Fraction(0))
-    top, bottom = _cancelled((*a.top, *b.top), (*a.bottom, *b.bottom))
-    top, bottom = _with_powers_of_pi(top), _with_powers_of_pi(bottom)
-    return _opened(_with_joined_roots(_Product(number, top, bottom)))
+    number = _join(a.number, b.number, mul)
+    if _lost(number, a, b):
+        return _Product(a.number, (*a.top, _Part(_print(b))), a.bottom)
+    return _collected(number, (*a.top, *b.top), (*a.bottom, *b.bottom))
 
 
 def _divide(a: _Product, b: _Product) -> _Value:
-    if b.number == 0 or not math.isfinite(1 / b.number):
+    # Not times 1 / b: of decimal numbers, 3.7 * (1 / 3.7) < 1.
+    number = _join(a.number, b.number, truediv) if b.number else math.nan
+    if _lost(number, a, b):
         return _Product(a.number, a.top, (*a.bottom, _Part(_print(b))))
-    return _multiply(a, _Product(1 / b.number, b.bottom, b.top))
+    return _collected(number, (*a.top, *b.bottom), (*a.bottom, *b.top))
+
+
+def _lost(number: Fraction | float, a: _Product, b: _Product) -> bool:
+    """Whether the joined number of two products is too large or too small to be one."""
+    return not math.isfinite(number) or (number == 0 and a.number != 0 and b.number != 0)
+
+
+def _collected(
+    number: Fraction | float, top: tuple[_Part, ...], bottom: tuple[_Part, ...]
+) -> _Value:
+    if number == 0:
+        return _Product(Fraction(0))
+    top, bottom = _cancelled(top, bottom)
+    top, bottom = _with_powers_of_pi(top), _with_powers_of_pi(bottom)
+    return _opened(_with_joined_roots(_Product(number, top, bottom)))
 
 
 def _cancelled(
