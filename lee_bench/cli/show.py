@@ -145,6 +145,7 @@ def _print_cell(cell: Cell, store: Store) -> None:
 
     from lee_bench.cli import console
     from lee_bench.errors import UsageError
+    from lee_bench.runs.record import settings_words
     from lee_bench.tasks.catalog import find
 
     key, record = cell.record.key, cell.record
@@ -195,7 +196,7 @@ def _print_cell(cell: Cell, store: Store) -> None:
     line("data", record.data.get("source"))
     line("data sha256", record.data.get("sha256"))
     line("rows", f"{record.data.get('n_train', '?')} train, {record.data.get('n_test', '?')} test")
-    line("settings", key.settings or "defaults")
+    line("settings", settings_words(key.settings) or "defaults")
     line("limits", f"{key.seconds:g} s of search, {key.threads} thread(s)")
     line("seconds", ", ".join(f"{k} {v:.2f}" for k, v in record.seconds.items()))
     if record.peak_memory_mb is not None:

@@ -29,6 +29,7 @@ from methods.symbolic.printing import neat
 SOLVED = 1e-10
 """1 - R2 below which clean data are explained exactly."""
 
+_LONGEST_LAW = 30  # tokens; longer formulas arise from pairs only, and networks do not write them
 _PROBES = 32  # rows on which functions that agree count as the same
 _TAKEN_APART = 16  # finds whose parts may join others
 _MODERATE = 1e3  # sizes from 1/_MODERATE to _MODERATE are left as they are
@@ -211,8 +212,10 @@ class Pool:
     @property
     def best_loss(self) -> float:
         """Lowest loss so far, as a share of the variance of y."""
-        loss, variance = self.archive.best(1)[0].loss, self.problem.variance
-        return loss / variance if variance > 0 else 0.0
+        return self._share(self.archive.best(1)[0])
+
+    def _share(self, entry: Entry) -> float:
+        return entry.loss / self.problem.variance if self.problem.variance > 0 else 0.0
 
     def ranked(self) -> list[Entry]:
         """The archive by description length of the rows for fits, shortest first."""
@@ -355,26 +358,30 @@ class Pool:
 
     def solved(self) -> bool:
         """Whether a candidate explains all rows, 1 - R2 below `SOLVED`."""
-        return self._loss_of_best() <= self._nearly
+        return self._lowest_loss() <= self._nearly
 
     def done(self) -> bool:
-        """Whether a search may end: solved, but for rounding errors.
+        """Whether a search may end: solved by what may be a law, but for rounding errors.
 
         A formula that solves and leaves more than that is a good approximation, and the law may be
-        near it: as many skeletons again are tried first.
+        near it: as many skeletons again are tried first. A very long one ends no search.
         """
-        loss = self._loss_of_best()
+        loss = self._lowest_loss(_LONGEST_LAW)
         if loss > self._nearly:
             return False
         if self._solved_after is None:
             self._solved_after = self.offered
         return loss <= self.problem.floor or self.offered >= 2 * self._solved_after
 
-    def _loss_of_best(self) -> float:
-        """On all rows, of the entry that fits best; inf where that is far from solving."""
-        if not self.best_loss < SOLVED:
+    def _lowest_loss(self, longest: int | None = None) -> float:
+        """On all rows, of the entry of at most so many tokens that fits best; inf where that is far
+        from solving.
+        """
+        short = (e for e in self.archive.entries() if longest is None or len(e.tokens) <= longest)
+        best = min(short, key=lambda e: e.loss)
+        if not self._share(best) < SOLVED:
             return math.inf
-        return self.problem.loss(self.problem.formula(self.archive.best(1)[0]))
+        return self.problem.loss(self.problem.formula(best))
 
     def answers(self, deadline: float, most: int = 6) -> tuple[list[Answer], int]:
         """The front as formulas, simplest first, and the index of the chosen one.

@@ -72,6 +72,17 @@ def test_a_good_approximation_is_not_the_end_until_as_much_again_was_tried():
     assert pool.done()
 
 
+def test_a_very_long_formula_solves_and_is_not_the_end():
+    X, y = sample("2*a*b + 5")
+    pool = Pool(Problem(X, y, NAMES), threads=1)
+    terms = ["sin x0"] * 9
+    pool.offer(rows(" ".join([*["+"] * 9, *["-"] * 9, "* x0 x1", *terms, *terms])))
+    assert pool.solved()
+    assert not pool.done()
+    pool.offer(rows("* x0 x1"))
+    assert pool.done()
+
+
 def test_noise_does_not_solve_and_does_not_mislead():
     X, y = sample("2*a*b + 5", noise=0.05)
     pool = Pool(Problem(X, y, NAMES), threads=1)
