@@ -29,7 +29,7 @@ from methods.symbolic.printing import neat
 SOLVED = 1e-10
 """1 - R2 below which clean data are explained exactly."""
 
-_LONGEST_LAW = 30  # tokens; longer formulas arise from pairs only, and networks do not write them
+_LONGEST_LAW = 20  # tokens; longer formulas that fit exactly are mostly pairs of stand-ins
 _PROBES = 32  # rows on which functions that agree count as the same
 _TAKEN_APART = 16  # finds whose parts may join others
 _MODERATE = 1e3  # sizes from 1/_MODERATE to _MODERATE are left as they are
