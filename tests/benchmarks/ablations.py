@@ -15,6 +15,9 @@ held-out figures of `methods.lee.validation`:
 
 So few functions rank what matters early; a hundredth of a nat is within what another seed does
 (`--seeds` shows how much that is). Results go to a CSV; the same command goes on where it stopped.
+
+`--shipped` trains nothing: it asks the weights that ship what they make of a candidate whose
+prediction, and so the residual, is hidden, and of smaller and larger bags of points.
 """
 
 from __future__ import annotations
@@ -30,11 +33,15 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from methods.lee import checkpoint
 from methods.lee.config import SIZES, ModelConfig, TaskConfig
+from methods.lee.method import Lee
 from methods.lee.model import LEE, Embedding
-from methods.lee.objective import Objective
+from methods.lee.objective import Objective, cross_entropy, read
+from methods.lee.validation import validate
 from methods.network.candidates import Candidates
 from methods.network.functions import NumberedFunctions
+from methods.network.held_out import functions as held_out
 from methods.training import Feed, Settings, Trainer
 
 FIGURES = ["none", "truth", "mutant", "own", "best", "g_eval", "recovered"]
@@ -99,6 +106,27 @@ def measured(way: str, functions: int, seed: int, threads: int, folder: Path) ->
     return {name: figures[name] for name in FIGURES} | {"seconds": seconds}
 
 
+@torch.no_grad()
+def shipped() -> pd.DataFrame:
+    """Cross-entropy (nats a token) of the weights that ship, one way of reading a row."""
+    model, _ = checkpoint.load(Lee.folder("small"))
+    blind = Unseen(model.config)
+    blind.load_state_dict(model.state_dict())
+    rows = {}
+    for name, network in (("as shipped", model), ("candidates' predictions hidden", blind)):
+        objective = Objective(network.eval(), TaskConfig(), torch.device("cpu"))
+        figures = validate(network, objective)
+        rows[name] = {kind: figures[kind] for kind in ("none", "truth", "mutant", "own", "best")}
+    functions = held_out(model.config.max_length)
+    objective = Objective(model, TaskConfig(), torch.device("cpu"))
+    for size in (8, 16, 32, 48, 64):
+        with objective.computing():
+            reading = read(model, functions, torch.arange(size))
+            nats, _, count = cross_entropy(model, reading)
+        rows[f"a bag of {size} points"] = {"none": float(nats.sum() / count.sum())}
+    return pd.DataFrame(rows).T
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -108,7 +136,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path, default=Path("results/ablations"))
+    parser.add_argument("--shipped", action="store_true")
     args = parser.parse_args()
+    if args.shipped:
+        print(shipped().round(3).to_string(na_rep=""))
+        return
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / f"{args.functions}.csv"
     known = set()
