@@ -373,11 +373,11 @@ class Pool:
             self._solved_after = self.offered
         return loss <= self.problem.floor or self.offered >= 2 * self._solved_after
 
-    def _lowest_loss(self, longest: int | None = None) -> float:
+    def _lowest_loss(self, longest: float = math.inf) -> float:
         """On all rows, of the entry of at most so many tokens that fits best; inf where that is far
         from solving.
         """
-        short = (e for e in self.archive.entries() if longest is None or len(e.tokens) <= longest)
+        short = (e for e in self.archive.entries() if len(e.tokens) <= longest)
         best = min(short, key=lambda e: e.loss)
         if not self._share(best) < SOLVED:
             return math.inf

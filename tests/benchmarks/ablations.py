@@ -38,7 +38,6 @@ from methods.lee.config import SIZES, ModelConfig, TaskConfig
 from methods.lee.method import Lee
 from methods.lee.model import LEE, Embedding
 from methods.lee.objective import Objective, cross_entropy, read
-from methods.lee.validation import validate
 from methods.network.candidates import Candidates
 from methods.network.functions import NumberedFunctions
 from methods.network.held_out import functions as held_out
@@ -110,15 +109,14 @@ def measured(way: str, functions: int, seed: int, threads: int, folder: Path) ->
 def shipped() -> pd.DataFrame:
     """Cross-entropy (nats a token) of the weights that ship, one way of reading a row."""
     model, _ = checkpoint.load(Lee.folder("small"))
-    blind = Unseen(model.config)
+    blind = Unseen(model.config).eval()
     blind.load_state_dict(model.state_dict())
+    objective = Objective(model, TaskConfig(), torch.device("cpu"))
     rows = {}
     for name, network in (("as shipped", model), ("candidates' predictions hidden", blind)):
-        objective = Objective(network.eval(), TaskConfig(), torch.device("cpu"))
-        figures = validate(network, objective)
+        figures = objective.validate(network)
         rows[name] = {kind: figures[kind] for kind in ("none", "truth", "mutant", "own", "best")}
     functions = held_out(model.config.max_length)
-    objective = Objective(model, TaskConfig(), torch.device("cpu"))
     for size in (8, 16, 32, 48, 64):
         with objective.computing():
             reading = read(model, functions, torch.arange(size))
