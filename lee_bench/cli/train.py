@@ -35,7 +35,7 @@ def train(
     start: Annotated[
         Path | None,
         typer.Option(
-            help="A saved model to begin from, with a fresh optimiser.",
+            help="A saved model to go on from, with a fresh optimiser.",
             metavar="DIR",
             show_default=False,
         ),

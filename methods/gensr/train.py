@@ -18,7 +18,6 @@ RECIPE = command.Recipe(
     sizes=SIZES,
     task=TaskConfig(),
     on_gpu={"rows": 4096, "anneal": 500},
-    started={},
     make=GenSR,
     load=checkpoint.load,
     objective=lambda model, task, device, _: Objective(model, task, device),

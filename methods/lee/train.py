@@ -18,7 +18,6 @@ RECIPE = command.Recipe(
     sizes=SIZES,
     task=TaskConfig(),
     on_gpu={"rows": 4096, "own_from": 500},
-    started={"own_from": 0},
     make=LEE,
     load=checkpoint.load,
     objective=Objective,

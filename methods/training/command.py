@@ -31,7 +31,6 @@ class Recipe:
         task: what it is asked on a processor, where a step takes one batch a core; a dataclass with
             a `seed`.
         on_gpu: what differs on a GPU, which takes a batch that keeps it busy.
-        started: what differs where training begins from a saved model.
         make: a fresh network of a configuration. load: a saved one, and what is known of it.
         objective: of a network, a task, a device, and cores for its own use.
     """
@@ -40,7 +39,6 @@ class Recipe:
     sizes: Mapping[str, Any]
     task: Any
     on_gpu: Mapping[str, Any]
-    started: Mapping[str, Any]
     make: Callable[[Any], nn.Module]
     load: Callable[[Path], tuple[nn.Module, Mapping[str, Any]]]
     objective: Callable[[Any, Any, torch.device, int], Objective]
@@ -66,7 +64,7 @@ def train(
         device: `auto`, `cpu` or `cuda`.
         folder: for checkpoints and the model; results/training/<method>-<size> by default.
         resume: go on from the folder's newest checkpoint.
-        start: a saved model to begin from, with a fresh optimiser, where nothing is resumed.
+        start: a saved model to go on from, with a fresh optimiser, where nothing is resumed.
         seed: of weights, data and noise.
         threads: processor cores to use; all by default.
 
@@ -88,9 +86,9 @@ def train(
         settings = Settings(workers=max(1, threads - 2), warmup=500)
     torch.manual_seed(seed)
     with show_progress() as show, _subnormals_as_zero():
-        differs = {**({} if on_cpu else recipe.on_gpu), **(recipe.started if start else {})}
-        task = replace(recipe.task, seed=seed, **differs)
-        network = recipe.load(start)[0].train() if start else recipe.make(recipe.sizes[size])
+        task = replace(recipe.task, seed=seed, **({} if on_cpu else recipe.on_gpu))
+        network, done = recipe.load(start) if start else (recipe.make(recipe.sizes[size]), {})
+        network.train()
         objective = recipe.objective(network, task, where, 1 if on_cpu else 4)
         facts = {
             "size": size,
@@ -102,6 +100,7 @@ def train(
             "torch": torch.__version__,
         }
         trainer = Trainer(objective, folder, settings, facts, show)
+        trainer.begin(done)
         if resume:
             trainer.resume()
         elif trainer.checkpoints():
@@ -130,7 +129,7 @@ def main(recipe: Recipe, arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    parser.add_argument("--start", type=Path, help="a saved model to begin from")
+    parser.add_argument("--start", type=Path, help="a saved model to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
     options: dict[str, Any] = vars(parser.parse_args(arguments))

@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,7 +82,7 @@ class Settings:
 
     Attributes:
         rate, hidden_rate: learning rates at their height, of AdamW and of Muon.
-        warmup: first steps, over which the rate rises; from then on it falls as 1/sqrt(step).
+        warmup: first steps, over which the rate rises; past so many it falls as 1/sqrt(step).
         cooldown: last share of a sitting's time over which the rate falls to nothing.
         weight_decay: in units of the rate.
         betas: of AdamW.
@@ -169,6 +169,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["height"] = group["lr"]
         self._shards = ThreadPoolExecutor(settings.shards)
+        self._begun = 0
         self._stop = False
         self._device = device
 
@@ -279,8 +280,8 @@ class Trainer:
 
     def _rate(self, steps: int, share: float) -> float:
         settings = self.settings
-        done = (steps + 1) / settings.warmup
-        rise = min(done, done**-0.5)
+        done, fresh = ((steps + 1 - n) / settings.warmup for n in (0, self._begun))
+        rise = min(1.0, fresh) * max(1.0, done) ** -0.5
         fall = 1.0 if settings.cooldown <= 0 else min(1.0, (1 - share) / settings.cooldown)
         return rise * max(fall, 0.01)
 
@@ -332,6 +333,19 @@ class Trainer:
         """Checkpoint folders, newest first."""
         return sorted(self.folder.glob("step-*"), reverse=True)
 
+    def begin(self, done: Mapping[str, Any]) -> None:
+        """Count on from what made the weights, which come without a state of the optimiser.
+
+        No batch comes a second time, and the learning rate is what it would be by now, but for
+        first steps over which the optimiser gathers its averages.
+
+        Args:
+            done: a saved model's facts; a counter that is missing stays.
+        """
+        counted = {f.name for f in fields(Progress)} & done.keys()
+        self.progress = replace(self.progress, **{name: done[name] for name in counted})
+        self._begun = self.progress.step
+
     def resume(self) -> bool:
         """Go on from the newest sound checkpoint of the folder.
 
@@ -375,7 +389,7 @@ class Trainer:
             name, _, kind = key.rpartition(":")
             p = self.parameters[name]
             owner[p].state[p][kind] = tensor.to(p.device)
-        self.progress = progress
+        self.progress, self._begun = progress, 0
 
 
 class Window:

@@ -182,6 +182,21 @@ def test_the_rate_rises_and_falls_slowly_then_fast(tmp_path):
     assert 0 < run._rate(50, 1.0) < 0.05
 
 
+def test_a_saved_model_counts_on(tmp_path):
+    run = trainer(tmp_path, 930, Settings(warmup=10, cooldown=0.0))
+    due = run._rate(900, 0.0)
+    run.begin({"step": 900, "batches": 900, "examples": 7000, "skipped": 2, "size": "line"})
+    assert run._rate(900, 0.0) == pytest.approx(due / 10)  # the optimiser starts from nothing
+    assert run._rate(909, 0.0) == pytest.approx(due, rel=0.01)
+    progress = run.run(minutes=5)
+    assert (progress.step, progress.batches, progress.skipped) == (930, 930, 2)
+    assert progress.examples == 7000 + 30 * Line.rows
+    later = trainer(tmp_path, 940, Settings(warmup=10, cooldown=0.0))
+    later.begin({"step": 900})
+    assert later.resume()
+    assert later._rate(930, 0.0) == pytest.approx(due, rel=0.02)
+
+
 def test_muon_moves_all_directions_alike():
     torch.manual_seed(0)
     for shape in ((6, 6), (4, 10), (10, 4)):
