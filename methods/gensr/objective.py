@@ -35,7 +35,8 @@ from methods.training import computing, fast_dtype
 
 def truth(functions: Functions) -> Candidates:
     """The functions' own expressions as the encoder reads them: nothing is fitted."""
-    return Candidates(functions.tokens, functions.constants, functions.clean)
+    guess = torch.zeros(len(functions.y), dtype=torch.bool, device=functions.y.device)
+    return Candidates(functions.tokens, functions.constants, functions.clean, guess)
 
 
 def read_both(module: GenSR, functions: Functions, bag: Tensor) -> tuple[Gaussian, Gaussian]:

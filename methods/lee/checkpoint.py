@@ -13,7 +13,7 @@ from methods.lee.config import ModelConfig
 from methods.lee.model import LEE
 from methods.network import checkpoint
 
-KIND = checkpoint.Kind("lee", 2, ModelConfig)
+KIND = checkpoint.Kind("lee", 3, ModelConfig)
 
 
 def save(folder: Path, model: nn.Module, config: ModelConfig, facts: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ class Data:
         functions, truth = self.functions[index], int(task.truth * task.rows)
         if index >= task.own_from:  # the network's own decodes take the place of mutations
             alone, first = task.rows, task.rows - truth
-            tokens = functions.tokens[first:]
+            tokens, guess = functions.tokens[first:], torch.tensor(False)
         else:
             alone = int(task.alone * task.rows)
             first = alone - int(task.twice * task.rows)
@@ -64,7 +64,9 @@ class Data:
             # Rows are in no order, but those read twice come first; the truth is spread over all.
             right = torch.linspace(0, len(tokens) - 1, truth).long()
             tokens[right] = functions.tokens[first:][right]
-        return Batch(functions, fitted(tokens, functions[first:], seed=index), alone, first)
+            guess = torch.ones(len(tokens), dtype=torch.bool).index_fill(0, right, False)
+        candidates = fitted(tokens, functions[first:], seed=index, guess=guess)
+        return Batch(functions, candidates, alone, first)
 
 
 def mutants(functions: Functions, seed: int | list[int]) -> Tensor:

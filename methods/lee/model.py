@@ -33,15 +33,24 @@ class Encoder(encoder.Encoder):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.to_z = nn.Linear(config.width, config.z_width)
+        self.guess = nn.Parameter(torch.zeros(config.latents, config.width))
 
-    def forward(self, *data) -> Tensor:
-        """Embed what `gather` reads.
+    def forward(
+        self,
+        X: Tensor,
+        y: Tensor,
+        scales: features.Scales,
+        table: Table,
+        candidates: Candidates | None = None,
+    ) -> Tensor:
+        """Embed what `gather` reads; latents are told which candidates are guesses.
 
         Returns:
             z, float32 (B, z_tokens + MAX_VARIABLES, z_width), of root mean square 1 in each token;
             0 for variables that do not exist.
         """
-        tokens, present = self.gather(*data)
+        told = None if candidates is None else candidates.guess[:, None, None] * self.guess
+        tokens, present = self.gather(X, y, scales, table, candidates, told)
         z = functional.rms_norm(self.to_z(tokens).float(), (self.config.z_width,))
         return z * present[..., None]
 

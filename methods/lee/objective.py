@@ -3,9 +3,10 @@
 Each function of a batch is read in one or two ways, from bags of points drawn anew each time:
 
 - from data alone (the first estimate);
-- with a candidate: the truth itself, a mutation of it, or one of the better expressions that the
-  network wrote when it read that function one step earlier, constants fitted, as inference will
-  feed it back.
+- with a candidate: the truth itself, said to be it; or a guess, said to be one, which is a mutation
+  of the truth or one of the better expressions that the network wrote when it read that function
+  one step earlier, constants fitted, as inference will feed it back. Own decodes that are the truth
+  are left out: a search has what it reads, and wants to know what else there may be.
 
 Asked of each reading are the true expression (cross-entropy over legal tokens), y without noise at
 points that were in no bag (Huber loss, in units of the bag's spread), and that readings of one
@@ -131,7 +132,7 @@ class Objective:
         self.hidden = hidden(self.module)
         self.rows = task.rows
         self.data = Data(task, model.config.max_length)
-        self._carried: dict[int, Carried] = {}
+        self._carried: dict[int, Carried | None] = {}
 
     def computing(self):
         """Context in which products are computed in the device's fast precision."""
@@ -190,14 +191,15 @@ class Objective:
         carried: Carried | None,
         index: int,
         generator: torch.Generator,
-    ) -> Carried:
+    ) -> Carried | None:
         """Decode some of this step's readings, to be read again in the next step.
 
         Half come from first estimates and half from readings that had a decode of their own, so
         candidates of every round of refinement occur. Several expressions are written for each and
         some of them read, by rank of error, as a search reads its finds: it knows which of them
         fit, and a network that was shown any decode takes those for nearly true. Of functions that
-        are read once more, half keep the better of the old and the new candidate.
+        are read once more, half keep the better of the old and the new candidate. None where every
+        decode is the truth.
         """
         task, draw = self.task, {"generator": generator, "device": self.device}
         sources = [readings[kind] for kind in ("none", "own") if kind in readings]
@@ -210,8 +212,9 @@ class Objective:
         )
         rows = torch.arange(count, device=self.device)
         many = functions[rows.repeat_interleave(task.decodes)]
-        decodes = fitted(tokens, many, seed=index, threads=self.threads)
-        error = decodes.error(many.y).view(count, task.decodes)
+        decodes = fitted(tokens, many, seed=index, guess=True, threads=self.threads)
+        missed = (tokens != many.tokens).any(1)
+        error = decodes.error(many.y).where(missed, torch.inf).view(count, task.decodes)
         chosen = by_rank(error, task.kept, generator) + task.decodes * rows[:, None]
         decodes, rows = decodes[chosen.flatten()], rows.repeat_interleave(task.kept)
         functions = functions[rows]
@@ -221,7 +224,8 @@ class Objective:
             y = functions.y[again:]
             better = (old.error(y) < new.error(y)) & (torch.rand(len(y), **draw) < 0.5)
             decodes = Candidates.join([decodes[:again], old.where(better, new)])
-        return Carried(functions, decodes)
+        missed = (decodes.tokens != functions.tokens).any(1)
+        return Carried(functions[missed], decodes[missed]) if missed.any() else None
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """Figures on frozen held-out samples; see `methods.lee.validation`."""

@@ -263,7 +263,8 @@ class Search:
         values = programs.evaluate(cores, problem.X, constants, threads=self.threads)
         arrays = cores, constants, best_affine(values, problem.y, problem.weights)
         tokens, constants, prediction = (torch.from_numpy(a).to(self._device) for a in arrays)
-        return Candidates(tokens, constants.float(), prediction.float())
+        guess = torch.ones(count, dtype=torch.bool, device=self._device)
+        return Candidates(tokens, constants.float(), prediction.float(), guess)
 
     def _mutated(self, count: int) -> np.ndarray:
         """Mutations of finds, int64 (count, max_length); none where there are no finds."""

@@ -1,8 +1,8 @@
 """How good a model is, on held-out samples of the sampler that are the same for ever.
 
 Reported for each way of reading (`none`: data alone; `truth`, `mutant`, `own`: with that candidate;
-`best`: with the one of some own decodes that fits best)
-are the cross-entropy (nats a token) and the share of tokens that are likeliest under the model;
+`best`: with the one of some own decodes that fits best; own decodes that are the truth are passed
+over) are the cross-entropy (nats a token) and the share of tokens that are likeliest under the model;
 then the error of g_eval and the share of functions whose exact target is among some samples.
 """
 
@@ -55,15 +55,21 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
             "mutant": mutants(drawn, SEED).to(device),
         }
         fit = {"seed": SEED, "threads": objective.threads}
-        given = {kind: fitted(tokens, functions, **fit) for kind, tokens in candidates.items()}
-        rows = torch.arange(len(own), device=device)
-        decodes = fitted(own, functions[rows // DECODES], **fit)
-        error = decodes.error(functions.y[rows // DECODES]).view(-1, DECODES)
-        given["own"] = decodes[::DECODES]
-        given["best"] = decodes[rows[::DECODES] + error.argmin(1)]
+        given = {
+            kind: (functions, fitted(tokens, functions, guess=kind != "truth", **fit))
+            for kind, tokens in candidates.items()
+        }
+        of = torch.arange(len(own), device=device) // DECODES
+        decodes = fitted(own, functions[of], guess=True, **fit)
+        missed = (own != functions.tokens[of]).any(1).view(-1, DECODES)
+        error = decodes.error(functions.y[of]).view(-1, DECODES)
+        error = error.where(missed, torch.inf)
+        some = missed.any(1).nonzero()[:, 0]
+        for kind, chosen in {"own": missed.int().argmax(1), "best": error.argmin(1)}.items():
+            given[kind] = functions[some], decodes[(some * DECODES + chosen[some])]
         readings = {"none": first}
-        for kind, candidate in given.items():
-            readings[kind] = read(module, functions, bags[1], candidate)
+        for kind, (asked, candidate) in given.items():
+            readings[kind] = read(module, asked, bags[1], candidate)
         for kind, reading in readings.items():
             nats, right, count = (v.sum() for v in cross_entropy(module, reading))
             figures[kind] = float(nats / count)

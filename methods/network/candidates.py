@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,20 +27,26 @@ class Candidates:
         constants: float32 (B, L), one for each placeholder from the left, 0 beyond them.
         prediction: float32 (B, N), their values at the points with the best scale and offset put
             on; NaN or infinite where undefined.
+        guess: bool (B,), whether they are finds to do better than, however well they fit; else
+            they are the expressions that the data come from.
     """
 
     tokens: Tensor
     constants: Tensor
     prediction: Tensor
+    guess: Tensor
 
     def __getitem__(self, rows) -> Candidates:
-        return Candidates(self.tokens[rows], self.constants[rows], self.prediction[rows])
+        return Candidates(*(tensor[rows] for tensor in self._tensors()))
 
     def at(self, points: Tensor) -> Candidates:
         """The same with predictions at some of the points (indices) alone, cut to their length."""
         longest = int((self.tokens != tok.PAD).sum(1).max()) if len(self.tokens) else 1
-        return Candidates(
-            self.tokens[:, :longest], self.constants[:, :longest], self.prediction[:, points]
+        return replace(
+            self,
+            tokens=self.tokens[:, :longest],
+            constants=self.constants[:, :longest],
+            prediction=self.prediction[:, points],
         )
 
     def error(self, y: Tensor) -> Tensor:
@@ -49,8 +55,9 @@ class Candidates:
 
     def where(self, chosen: Tensor, others: Candidates) -> Candidates:
         """Rows of this batch where `chosen`, bool (B,), else those of another of like shape."""
-        pairs = zip(self._tensors(), others._tensors(), strict=True)
-        return Candidates(*(torch.where(chosen[:, None], a, b) for a, b in pairs))
+        parts = zip(self._tensors(), others._tensors(), strict=True)
+        shaped = (chosen.view(-1, *(1,) * (a.ndim - 1)) for a in self._tensors())
+        return Candidates(*(torch.where(c, a, b) for c, (a, b) in zip(shaped, parts, strict=True)))
 
     def to(self, device: torch.device) -> Candidates:
         """The same on a device."""
@@ -61,17 +68,20 @@ class Candidates:
         """All rows of some batches."""
         return cls(*map(torch.cat, zip(*(part._tensors() for part in parts), strict=True)))
 
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        return self.tokens, self.constants, self.prediction
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.tokens, self.constants, self.prediction, self.guess
 
 
-def fitted(tokens: Tensor, functions: Batch, seed: int, threads: int = 1) -> Candidates:
+def fitted(
+    tokens: Tensor, functions: Batch, seed: int, *, guess: Tensor | bool, threads: int = 1
+) -> Candidates:
     """Fit one expression for each function, with a free scale and offset, to its noisy points.
 
     Args:
         tokens: valid prefix rows, int64 (B, L).
         functions: B of them.
         seed: of the fit's starts.
+        guess: whether they are guesses, all or each of them, bool (B,).
         threads: processor cores to use; the work is done there, wherever the tensors are.
     """
     device = tokens.device
@@ -80,4 +90,5 @@ def fitted(tokens: Tensor, functions: Batch, seed: int, threads: int = 1) -> Can
     fit = constants.fit(wide, X, y, effort=EFFORT, seed=seed, threads=threads)
     prediction = programs.evaluate(wide, X, fit.constants, threads=threads)
     inner = functional.pad(fit.constants[:, 2:], (0, wide.shape[1] - fit.constants.shape[1] - 2))
-    return Candidates(tokens, inner.float(), prediction.float()).to(device)
+    guess = torch.as_tensor(guess).cpu().expand(len(tokens))
+    return Candidates(tokens, inner.float(), prediction.float(), guess).to(device)

@@ -102,6 +102,7 @@ class Encoder(nn.Module):
         scales: features.Scales,
         table: Table,
         candidates: Candidates | None = None,
+        told: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Read bags of observations, with a candidate for each if there are any.
 
@@ -109,6 +110,7 @@ class Encoder(nn.Module):
             X: float32 (B, N, MAX_VARIABLES); y: (B, N).
             scales: of the bags. table: which columns exist.
             candidates: B of them, their predictions at these points.
+            told: what else the latents are to know, (B, latents, width).
 
         Returns:
             (B, z_tokens + MAX_VARIABLES, width), and which of these tokens are there, bool
@@ -125,7 +127,8 @@ class Encoder(nn.Module):
         cells = cells + self.hint(known)[:, None]
         names = self.token.weight[_VARIABLES] * table.exists[..., None]
         names = names + table.unpack(self.known(known))
-        latents = torch.cat([self.latents.expand(B, -1, -1), names], 1).to(cells.dtype)
+        latents = self.latents.expand(B, -1, -1) if told is None else self.latents + told
+        latents = torch.cat([latents, names], 1).to(cells.dtype)
         there = [table.exists.new_ones((B, config.latents)), table.exists]
         seen, read = [there[0].new_ones((B, N))], None
         if candidates is not None:

@@ -86,7 +86,7 @@ def measure(model: LEE, functions: Batch) -> np.ndarray:
     """Bool (B, 3): token by token; same function; among samples from data alone."""
     bag = torch.arange(POINTS)
     X, y, variables = functions.X[:, bag], functions.y[:, bag], functions.variables
-    given = fitted(functions.tokens, functions, seed=0).at(bag)
+    given = fitted(functions.tokens, functions, seed=0, guess=False).at(bag)
     z = model.embed(X, y, variables, given).z
     rows, _ = model.expression.sample(z, variables, temperature=0)
     targets = functions.tokens[:, : rows.shape[1]]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from lee_bench.errors import SetupError
 from methods.lee import checkpoint
@@ -47,8 +48,10 @@ def tokens(rows=ROWS):
     return torch.tensor(tok.stack([tok.encode(row) for row in rows]))
 
 
-def encode(model, X, y, variables, candidate=None, constants=None, prediction=None):
-    given = None if candidate is None else Candidates(candidate, constants, prediction)
+def encode(model, X, y, variables, candidate=None, constants=None, prediction=None, guess=False):
+    given = None
+    if candidate is not None:
+        given = Candidates(candidate, constants, prediction, torch.tensor(guess).expand(len(X)))
     with torch.no_grad():
         return model.embed(X, y, variables, given).z
 
@@ -144,6 +147,20 @@ def test_a_candidate_its_constants_and_its_residual_each_change_z(model):
     changed = encode(model, X, y, variables, tokens(), constants * 5, y + 1)
     has = torch.tensor(tok.count_constants(tokens().numpy())) > 0
     assert torch.equal((base - changed).norm(dim=(1, 2)) > 1e-4, has)
+
+
+def test_a_guess_is_told_from_the_law():
+    torch.manual_seed(0)
+    model = LEE(TINY).eval()
+    nn.init.normal_(model.encoder.guess)
+    X, y, variables = data()
+    constants = torch.zeros(4, tokens().shape[1])
+    law, guess = (
+        encode(model, X, y, variables, tokens(), constants, y, guess=told) for told in (False, True)
+    )
+    assert not torch.allclose(law, guess, atol=1e-2)
+    nn.init.zeros_(model.encoder.guess)
+    assert torch.equal(law, encode(model, X, y, variables, tokens(), constants, y, guess=True))
 
 
 def test_padding_of_a_candidate_is_not_seen(model):

@@ -51,6 +51,8 @@ def test_a_batch_gives_some_functions_the_truth_and_others_something_wrong():
     assert len(batch.candidates.tokens) == len(rest)
     right = (batch.candidates.tokens == rest.tokens).all(1)
     assert 4 <= right.sum() <= 12
+    assert right[~batch.candidates.guess].all()
+    assert (~batch.candidates.guess).sum() == 4
     assert tok.is_valid(batch.candidates.tokens.numpy()).all()
     assert batch.candidates.prediction.shape == rest.y.shape
 
@@ -60,11 +62,12 @@ def test_with_own_decodes_there_are_no_mutations():
     assert batch.alone == len(batch.functions) == TASK.rows
     assert torch.equal(batch.candidates.tokens, batch.functions.tokens[batch.first :])
     assert len(batch.candidates.tokens) == int(TASK.truth * TASK.rows)
+    assert not batch.candidates.guess.any()
 
 
 def test_the_truth_with_fitted_constants_fits():
     functions = NumberedFunctions(200, SamplerConfig(points=40, noiseless=1.0), 0)[0]
-    given = fitted(functions.tokens, functions, seed=0)
+    given = fitted(functions.tokens, functions, seed=0, guess=False)
     error = (given.prediction - functions.y).square().mean(1) / functions.y.var(1)
     assert (error < 1e-6).float().mean() > 0.85
 
@@ -95,12 +98,31 @@ def test_own_decodes_are_read_with_the_functions_they_came_from():
     assert all(tuple(row) in known for row in functions.tokens.tolist())
     assert tok.is_valid(candidates.tokens.numpy()).all()
     # The prediction is the candidate's at those functions' points.
-    again = fitted(candidates.tokens, functions, seed=0)
+    again = fitted(candidates.tokens, functions, seed=0, guess=False)
     same = torch.isclose(again.prediction, candidates.prediction, rtol=1e-2, equal_nan=True)
     assert same.all(1).float().mean() > 0.8
     subject.loss(subject.data[1], 1, shard=0)
     assert len(subject._carried[0].functions) == 2 * 3 * 4
     assert 1 not in subject._carried  # each shard keeps its own
+
+
+def test_an_own_decode_that_is_the_truth_is_not_read():
+    batch = objective().data[0]
+
+    def written(functions):
+        subject = objective()
+        subject.loss(replace(batch, functions=functions), 0, 0)
+        return subject._carried[0]
+
+    # The same decodes again, of functions whose truth one of them now is.
+    before, functions = written(batch.functions), batch.functions
+    of = (before.functions.y[:, None] == functions.y).all(2).int().argmax(1)
+    tokens = functions.tokens.clone()
+    tokens[of] = before.candidates.tokens
+    after = written(replace(functions, tokens=tokens))
+    assert (after.candidates.tokens != after.functions.tokens).any(1).all()
+    assert after.candidates.guess.all()
+    assert len(set(of.tolist())) < len(after.functions)  # others take the place of most
 
 
 def test_draws_by_rank_prefer_small_errors_and_repeat_none():
@@ -123,8 +145,8 @@ def test_own_decodes_come_from_the_batch_they_are_told_to():
 
 def test_the_better_of_two_candidates_is_told_by_their_errors():
     functions = NumberedFunctions(30, SamplerConfig(points=40, noiseless=1.0), 0)[0]
-    right = fitted(functions.tokens, functions, seed=0)
-    wrong = fitted(functions.tokens.roll(1, 0), functions, seed=0)
+    right = fitted(functions.tokens, functions, seed=0, guess=False)
+    wrong = fitted(functions.tokens.roll(1, 0), functions, seed=0, guess=True)
     assert (right.error(functions.y) <= wrong.error(functions.y)).float().mean() > 0.9
     undefined = replace(wrong, prediction=torch.full_like(wrong.prediction, torch.nan))
     assert undefined.error(functions.y).isinf().all()
@@ -132,6 +154,7 @@ def test_the_better_of_two_candidates_is_told_by_their_errors():
     mixed = right.where(chosen, wrong)
     assert torch.equal(mixed.tokens[0], right.tokens[0])
     assert torch.equal(mixed.constants[1], wrong.constants[1])
+    assert torch.equal(mixed.guess, ~chosen)
     assert len(Candidates.join([right, wrong]).tokens) == 60
 
 
