@@ -2,8 +2,8 @@
 
 Reported for each way of reading (`none`: data alone; `truth`, `mutant`, `own`: with that candidate;
 `best`: with the one of some own decodes that fits best; own decodes that are the truth are passed
-over) are the cross-entropy (nats a token) and the share of tokens that are likeliest under the model;
-then the error of g_eval and the share of functions whose exact target is among some samples.
+over) are the cross-entropy (nats a token) and the share of tokens that are likeliest under the
+model; then the error of g_eval and the share of functions whose exact target is among some samples.
 """
 
 from __future__ import annotations
