@@ -47,7 +47,7 @@ class TaskConfig:
     truth: float = 0.1
     alone: float = 0.7
     twice: float = 0.1
-    own: float = 0.5
+    own: float = 0.25
     own_from: int = 3000
     decodes: int = 8
     kept: int = 3
