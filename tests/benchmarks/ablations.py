@@ -5,6 +5,7 @@ held-out figures of `methods.lee.validation`:
 
     full        as shipped, but that own decodes are read from a third of the way on
     unseen      a candidate's prediction is hidden from the encoder, and so is the residual
+    untold      the network is not told which candidates are guesses
     noiseless   no noise on y in training (the held-out functions have noise)
     small bags  16 points in every bag; large bags: 48
     one way     no function is read both with and without a candidate
@@ -17,7 +18,8 @@ So few functions rank what matters early; a hundredth of a nat is within what an
 (`--seeds` shows how much that is). Results go to a CSV; the same command goes on where it stopped.
 
 `--shipped` trains nothing: it asks the weights that ship what they make of a candidate whose
-prediction, and so the residual, is hidden, and of smaller and larger bags of points.
+prediction, and so the residual, is hidden, of guesses that they are not told to be guesses, and of
+smaller and larger bags of points.
 """
 
 from __future__ import annotations
@@ -56,6 +58,15 @@ class Unseen(LEE):
         return super().embed(X, y, variables, candidates)
 
 
+class Untold(LEE):
+    """LEE that takes every candidate for the law."""
+
+    def embed(self, X, y, variables, candidates: Candidates | None = None) -> Embedding:
+        if candidates is not None:
+            candidates = replace(candidates, guess=torch.zeros_like(candidates.guess))
+        return super().embed(X, y, variables, candidates)
+
+
 def noiseless(objective: Objective) -> None:
     """Take the noise from the training data of an objective."""
     data = objective.data
@@ -67,6 +78,7 @@ Way = tuple[type[LEE], dict, dict, Callable[[Objective], None] | None]
 WAYS: dict[str, Way] = {
     "full": (LEE, {}, {}, None),
     "unseen": (Unseen, {}, {}, None),
+    "untold": (Untold, {}, {}, None),
     "noiseless": (LEE, {}, {}, noiseless),
     "small bags": (LEE, {}, {"bags": (16,)}, None),
     "large bags": (LEE, {}, {"bags": (48,)}, None),
@@ -109,11 +121,12 @@ def measured(way: str, functions: int, seed: int, threads: int, folder: Path) ->
 def shipped() -> pd.DataFrame:
     """Cross-entropy (nats a token) of the weights that ship, one way of reading a row."""
     model, _ = checkpoint.load(Lee.folder("small"))
-    blind = Unseen(model.config).eval()
-    blind.load_state_dict(model.state_dict())
+    variants = {"as shipped": LEE, "predictions hidden": Unseen, "not told of guesses": Untold}
     objective = Objective(model, TaskConfig(), torch.device("cpu"))
     rows = {}
-    for name, network in (("as shipped", model), ("candidates' predictions hidden", blind)):
+    for name, kind in variants.items():
+        network = kind(model.config).eval()
+        network.load_state_dict(model.state_dict())
         figures = objective.validate(network)
         rows[name] = {kind: figures[kind] for kind in ("none", "truth", "mutant", "own", "best")}
     functions = held_out(model.config.max_length)
