@@ -19,7 +19,8 @@ So few functions rank what matters early; a hundredth of a nat is within what an
 
 `--shipped` trains nothing: it asks the weights that ship what they make of a candidate whose
 prediction, and so the residual, is hidden, of guesses that they are not told to be guesses, and of
-smaller and larger bags of points.
+smaller and larger bags of points; then what reading an own decode does, by how well it fits.
+`--weights` asks others.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from methods.lee.config import SIZES, ModelConfig, TaskConfig
 from methods.lee.method import Lee
 from methods.lee.model import LEE, Embedding
 from methods.lee.objective import Objective, cross_entropy, read
-from methods.network.candidates import Candidates
+from methods.network.candidates import Candidates, fitted
 from methods.network.functions import NumberedFunctions
 from methods.network.held_out import functions as held_out
 from methods.training import Feed, Settings, Trainer
@@ -118,9 +119,8 @@ def measured(way: str, functions: int, seed: int, threads: int, folder: Path) ->
 
 
 @torch.no_grad()
-def shipped() -> pd.DataFrame:
-    """Cross-entropy (nats a token) of the weights that ship, one way of reading a row."""
-    model, _ = checkpoint.load(Lee.folder("small"))
+def shipped(model: LEE) -> pd.DataFrame:
+    """Cross-entropy (nats a token) of trained weights, one way of reading a row."""
     variants = {"as shipped": LEE, "predictions hidden": Unseen, "not told of guesses": Untold}
     objective = Objective(model, TaskConfig(), torch.device("cpu"))
     rows = {}
@@ -138,6 +138,48 @@ def shipped() -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
+@torch.no_grad()
+def by_fit(model: LEE, decodes: int = 16) -> pd.DataFrame:
+    """What reading the best of some own decodes does, in nats a token, by how well that one fits.
+
+    `none` reads the same bag alone.
+    """
+    objective = Objective(model, TaskConfig(), torch.device("cpu"))
+    functions = held_out(model.config.max_length)
+    count, generator = len(functions.y), torch.Generator().manual_seed(5)
+    first, second = torch.arange(32), torch.arange(32, 64)
+    with objective.computing():
+        z = read(model, functions, first).z
+        own, _ = model.expression.sample(z, functions.variables, each=decodes, generator=generator)
+        many = functions[torch.arange(count).repeat_interleave(decodes)]
+        fits = fitted(own, many, seed=1, guess=True)
+        errors = fits.error(many.y).view(count, decodes)
+        best = fits[torch.arange(count) * decodes + errors.argmin(1)]
+        readings = {
+            "none": read(model, functions, second),
+            "own": read(model, functions, second, best),
+        }
+        nats = {kind: cross_entropy(model, reading) for kind, reading in readings.items()}
+    spread = functions.y.var(1)
+    error, noise = errors.amin(1), (functions.y - functions.clean).square().mean(1)
+    law = (best.tokens == functions.tokens).all(1)
+    within = error <= 1.05 * noise + 1e-9 * spread
+    groups = {
+        "is the law": law,
+        "is not, fits within noise": ~law & within,
+        "is not, R2 > .99": ~law & ~within & (error < 0.01 * spread),
+        "is not, R2 .9 to .99": ~law & ~within & (error >= 0.01 * spread) & (error < 0.1 * spread),
+        "is not, R2 < .9": ~law & ~within & (error >= 0.1 * spread),
+        "any": torch.ones_like(law),
+    }
+    rows = {
+        name: {"functions": int(rows.sum())}
+        | {kind: float(sums[0][rows].sum() / sums[2][rows].sum()) for kind, sums in nats.items()}
+        for name, rows in groups.items()
+    }
+    return pd.DataFrame(rows).T
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -148,9 +190,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--out", type=Path, default=Path("results/ablations"))
     parser.add_argument("--shipped", action="store_true")
+    parser.add_argument("--weights", default="small", help="for --shipped: a size, or a folder")
     args = parser.parse_args()
     if args.shipped:
-        print(shipped().round(3).to_string(na_rep=""))
+        model, _ = checkpoint.load(Lee.folder(args.weights))
+        for table in (shipped(model), by_fit(model)):
+            print(table.round(3).to_string(na_rep=""))
         return
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / f"{args.functions}.csv"
