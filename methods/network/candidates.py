@@ -55,9 +55,8 @@ class Candidates:
 
     def where(self, chosen: Tensor, others: Candidates) -> Candidates:
         """Rows of this batch where `chosen`, bool (B,), else those of another of like shape."""
-        parts = zip(self._tensors(), others._tensors(), strict=True)
-        shaped = (chosen.view(-1, *(1,) * (a.ndim - 1)) for a in self._tensors())
-        return Candidates(*(torch.where(c, a, b) for c, (a, b) in zip(shaped, parts, strict=True)))
+        row = torch.arange(len(chosen), device=chosen.device)
+        return Candidates.join([self, others])[row + len(row) * ~chosen]
 
     def to(self, device: torch.device) -> Candidates:
         """The same on a device."""
