@@ -35,14 +35,7 @@ class Encoder(encoder.Encoder):
         self.to_z = nn.Linear(config.width, config.z_width)
         self.guess = nn.Parameter(torch.zeros(config.latents, config.width))
 
-    def forward(
-        self,
-        X: Tensor,
-        y: Tensor,
-        scales: features.Scales,
-        table: Table,
-        candidates: Candidates | None = None,
-    ) -> Tensor:
+    def forward(self, *data, candidates: Candidates | None) -> Tensor:
         """Embed what `gather` reads; latents are told which candidates are guesses.
 
         Returns:
@@ -50,7 +43,7 @@ class Encoder(encoder.Encoder):
             0 for variables that do not exist.
         """
         told = None if candidates is None else candidates.guess[:, None, None] * self.guess
-        tokens, present = self.gather(X, y, scales, table, candidates, told)
+        tokens, present = self.gather(*data, candidates, told)
         z = functional.rms_norm(self.to_z(tokens).float(), (self.config.z_width,))
         return z * present[..., None]
 
@@ -131,7 +124,9 @@ class LEE(nn.Module):
             candidates: B of them, their predictions at these points.
         """
         scales, table = features.Scales.of(X, y), Table.of(variables)
-        return Embedding(self.encoder(X, y, scales, table, candidates), variables, scales)
+        return Embedding(
+            self.encoder(X, y, scales, table, candidates=candidates), variables, scales
+        )
 
     def values(self, embedding: Embedding, X: Tensor) -> Tensor:
         """g_eval(z, x): values at points (B, Q, MAX_VARIABLES), in units of the bag's spread of y.

@@ -136,7 +136,7 @@ def test_variables_named_like_sympy_objects():
 def test_rounded_floats_are_near_and_few(value):
     rounded = round_floats(sympy.Float(value))
     # Three decimals, then a mantissa of as many digits as are left: one digit takes seven bits.
-    mantissa = 2**-7 if abs(value) < 0.01 else 2**-10
+    mantissa = 2**-7 if abs(value) < 0.01 else 2**-10 if abs(value) < 0.1 else 2**-13
     assert abs(float(rounded) - value) <= 5e-4 + mantissa * abs(float(rounded)) + 1e-9
     assert rounded == 0 or abs(value) >= 1e-4
 
