@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lee_bench.contract import Budget, Task
-from methods.symbolic.method import PoolMethod
+from methods.symbolic.method import PATIENCE, PoolMethod
 
 if TYPE_CHECKING:
     from methods.symbolic.search import Pool, Problem
@@ -29,13 +29,21 @@ class Prior(PoolMethod):
             depend on the number of rounds alone.
         max_length: tokens of the longest formula drawn.
         pairs: of finds, tried after each round; 0 for none.
+        patience: how many times as many expressions as until the last gain are tried without
+            another before the search gives up (`Pool.stop`); 0 never does.
         max_rounds: rounds after which to stop, 0 for none: makes runs repeat exactly.
     """
 
     summary = "random formulas from our training prior and pairs of them; nothing learned"
     reference = "the floor for learned methods; see methods/symbolic/sampler.py"
     packages: ClassVar = {"torch": "torch>=2.4"}
-    defaults: ClassVar = {"proposals": 8192, "max_length": 20, "pairs": 128, "max_rounds": 0}
+    defaults: ClassVar = {
+        "proposals": 8192,
+        "max_length": 20,
+        "pairs": 128,
+        "patience": PATIENCE,
+        "max_rounds": 0,
+    }
 
     def prepare(self, task: Task, budget: Budget, seed: int) -> None:
         """Import torch, compile all kernels."""
@@ -58,7 +66,8 @@ class Prior(PoolMethod):
         from methods.symbolic.search import Pool
 
         begin = time.perf_counter()
-        pool = Pool(problem, threads=budget.threads, seed=seed)
+        patience = self.settings["patience"]
+        pool = Pool(problem, threads=budget.threads, seed=seed, patience=patience)
         config = sampler.SamplerConfig(
             max_length=self.settings["max_length"], variables=max(1, len(problem.columns))
         )
@@ -74,8 +83,8 @@ class Prior(PoolMethod):
             pool.join(self.settings["pairs"])
             rounds += 1
             longest = max(longest, time.perf_counter() - start)
-            if pool.done():
-                stopped = "solved"
+            if ended := pool.stop():
+                stopped = ended
                 break
             if rounds == self.settings["max_rounds"]:
                 stopped = "round limit"

@@ -72,8 +72,18 @@ def fit(
     ] = 0.25,
     seconds: Annotated[
         float,
-        typer.Option("--time", help="Seconds to search.", min=0.1, rich_help_panel=_SEARCH),
+        typer.Option("--time", help="Most seconds to search.", min=0.1, rich_help_panel=_SEARCH),
     ] = 30.0,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            help="Give up when so many times as many formulas as until the last gain brought "
+            "none; 0 uses all of the time. \\[default: 4]",
+            min=0.0,
+            show_default=False,
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
     start: Annotated[
         list[str] | None,
         typer.Option(
@@ -131,7 +141,7 @@ def fit(
     _make(folder)
     held_out = _split(len(data.y), test_share, seed)
     _tell(file, data, held_out)
-    estimator = _search(data, held_out, seconds, start, model, seed, threads)
+    estimator = _search(data, held_out, seconds, patience, start, model, seed, threads)
     fitted = Fitted(data, held_out, estimator)
     _tell_after(fitted)
     try:
@@ -205,6 +215,7 @@ def _search(
     data: Data,
     held_out: np.ndarray,
     seconds: float,
+    patience: float | None,
     start: list[str] | None,
     model: str,
     seed: int,
@@ -230,6 +241,8 @@ def _search(
             random_state=seed,
             callback=watch,
         )
+        if patience is not None:
+            estimator.set_params(patience=patience)
         weights = None if data.weights is None else data.weights[~held_out]
         X = pd.DataFrame(data.X[~held_out], columns=list(data.names))
         try:

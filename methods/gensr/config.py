@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from methods.network.config import NetworkConfig
+from methods.symbolic.method import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Strategy:
         adapt: whether variances are adapted; the step size always is.
         top: dimensions whose variances are updated in a generation; 0 for all.
         generations: after which to stop.
-        patience: generations without a better individual after which to stop; 0 never does.
+        stagnation: generations without a better individual after which to stop; 0 never does.
         least_step: share of the starting step size below which to stop.
     """
 
@@ -88,7 +89,7 @@ class Strategy:
     adapt: bool = True
     top: int = 32
     generations: int = 120
-    patience: int = 30
+    stagnation: int = 30
     least_step: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -98,8 +99,8 @@ class Strategy:
             raise ValueError("parents is a share, above 0 and at most 1")
         if not (self.step > 0 and 0 <= self.least_step < 1):
             raise ValueError("step must be positive, and least_step a share from 0 to 1")
-        if self.top < 0 or self.patience < 0:
-            raise ValueError("top and patience must not be negative")
+        if self.top < 0 or self.stagnation < 0:
+            raise ValueError("top and stagnation must not be negative")
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ class SearchConfig(Strategy):
         reencoded: share of a first generation that is read from noisy bags, one each.
         noise: largest deviation of their noise, in units of the root mean square of y.
         pairs: of finds, tried after each generation; 0 for none.
+        patience: how many times as many expressions as until the last gain are tried without
+            another before the search gives up (`Pool.stop`); 0 never does.
         all others: see `Strategy`.
     """
 
@@ -127,6 +130,7 @@ class SearchConfig(Strategy):
     reencoded: float = 0.5
     noise: float = 0.1
     pairs: int = 128
+    patience: float = PATIENCE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,5 +138,5 @@ class SearchConfig(Strategy):
             raise ValueError("samples and bag must be at least 1")
         if not 0 <= self.reencoded <= 1:
             raise ValueError("reencoded is a share, from 0 to 1")
-        if min(self.temperature, self.price, self.noise, self.pairs) < 0:
-            raise ValueError("temperature, price, noise and pairs must not be negative")
+        if min(self.temperature, self.price, self.noise, self.pairs, self.patience) < 0:
+            raise ValueError("temperature, price, noise, pairs and patience must not be negative")

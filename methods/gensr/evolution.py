@@ -128,7 +128,7 @@ class Evolution:
         self.variance[chosen] = updated[chosen]
 
     def stop(self) -> str:
-        """Why to stop: "generation limit", "step too small", "flat" or "no gain"; "" to go on."""
+        """Why to stop: "generation limit", "step too small", "flat", "stagnation"; "" to go on."""
         s = self.settings
         if self.generation >= s.generations:
             return "generation limit"
@@ -136,8 +136,8 @@ class Evolution:
             return "step too small"
         if self._flat:
             return "flat"
-        if s.patience and self.generation - self._improved >= s.patience:
-            return "no gain"
+        if s.stagnation and self.generation - self._improved >= s.stagnation:
+            return "stagnation"
         return ""
 
     def _spread(self) -> float:

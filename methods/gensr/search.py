@@ -89,7 +89,7 @@ class Search:
     ) -> None:
         self.model, self.problem = model, problem
         self.settings = settings or SearchConfig()
-        self.pool = Pool(problem, threads=threads, seed=seed)
+        self.pool = Pool(problem, threads=threads, seed=seed, patience=self.settings.patience)
         self.history: list[Generation] = []
         self.stops: Counter[str] = Counter()
         self._evolution: Evolution | None = None
@@ -118,9 +118,9 @@ class Search:
             watch: called after each generation.
 
         Returns:
-            Why it ended: "solved", "round limit" or "time limit".
+            Why it ended: "solved", "no gain", "round limit" or "time limit".
         """
-        while not self.pool.done():
+        while not (ended := self.pool.stop()):
             if self.history:
                 if len(self.history) == max_rounds:
                     return "round limit"
@@ -129,7 +129,7 @@ class Search:
             self.history.append(self._generation())
             if watch is not None:
                 watch(self.history[-1])
-        return "solved"
+        return ended
 
     def _generation(self) -> Generation:
         begin, s, pool = time.perf_counter(), self.settings, self.pool

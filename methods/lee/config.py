@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from methods.network.config import NetworkConfig
+from methods.symbolic.method import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Refinement:
         temperature: of sampling, at the start.
         hottest, scarce: where less than a share `scarce` of a round's decodes is new, the
             temperature rises by a twentieth, up to `hottest`.
-        patience: rounds without a find worth keeping after which to stop; 0 never does.
+        patience: how many times as many expressions as until the last gain are tried without
+            another before the search gives up (`Pool.stop`); 0 never does.
         mutants: mutations of finds that are tried beside each decode; 0 for none. Trying one takes
             far less time than decoding one; but they are no part of the idea, and count as offered.
         pairs: of finds, tried after each round; 0 for none.
@@ -116,15 +118,15 @@ class Refinement:
     temperature: float = 1.0
     hottest: float = 1.5
     scarce: float = 0.3
-    patience: int = 0
+    patience: float = PATIENCE
     mutants: float = 8.0
     pairs: int = 128
 
     def __post_init__(self) -> None:
         if min(self.decodes, self.first, self.samples, self.bag, self.observations) < 1:
             raise ValueError("decodes, first, samples, bag and observations must be at least 1")
-        if min(self.mutants, self.pairs) < 0:
-            raise ValueError("mutants and pairs must not be negative")
+        if min(self.mutants, self.pairs, self.patience) < 0:
+            raise ValueError("mutants, pairs and patience must not be negative")
         if not all(0 <= v <= 1 for v in (self.reencoded, self.rewritten, self.stepped)):
             raise ValueError("reencoded, rewritten and stepped are shares, from 0 to 1")
         if not 0 < self.temperature <= self.hottest:

@@ -115,7 +115,7 @@ class Search:
     ) -> None:
         self.model, self.problem, self.threads = model, problem, threads
         self.settings = settings or Refinement()
-        self.pool = Pool(problem, threads=threads, seed=seed)
+        self.pool = Pool(problem, threads=threads, seed=seed, patience=self.settings.patience)
         self.history: list[Round] = []
         self.temperature = self.settings.temperature
         self._device = next(model.parameters()).device
@@ -142,15 +142,13 @@ class Search:
             watch: called after each round.
 
         Returns:
-            Why it ended: "solved", "round limit", "no gain" or "time limit".
+            Why it ended: "solved", "no gain", "round limit" or "time limit".
         """
         s = self.settings
-        while not self.pool.done():
+        while not (ended := self.pool.stop()):
             rounds = len(self.history)
             if rounds and rounds == max_rounds:
                 return "round limit"
-            if s.patience and rounds >= s.patience and not self._gained(s.patience):
-                return "no gain"
             decodes = min(s.decodes, s.first << min(rounds, 20))
             if rounds:
                 last = self.history[-1]
@@ -161,10 +159,7 @@ class Search:
             self.history.append(self._round(decodes))
             if watch is not None:
                 watch(self.history[-1])
-        return "solved"
-
-    def _gained(self, rounds: int) -> bool:
-        return any(r.kept for r in self.history[-rounds:])
+        return ended
 
     def _round(self, decodes: int) -> Round:
         begin, s, pool = time.perf_counter(), self.settings, self.pool

@@ -23,11 +23,13 @@ from lee_bench.errors import ExpressionError, unknown
 from lee_bench.expression import Expression, Variable, is_variable_name, parse
 from lee_bench.latex import to_latex
 from methods.lee import checkpoint
+from methods.lee.config import Refinement
 from methods.lee.method import Lee
 from methods.lee.model import LEE
 from methods.lee.refine import Round, Search
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.canonical import canonical_row
+from methods.symbolic.method import PATIENCE
 from methods.symbolic.polish import in_original_units
 from methods.symbolic.programs import use_threads
 from methods.symbolic.search import Pool, Problem, polishing, relevance, warm_up
@@ -53,6 +55,8 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         time_limit: seconds for search and polish. Reading the network and compiling, once in a
             process, come on top.
         max_rounds: rounds after which to stop; 0 for none.
+        patience: how many times as many expressions as until the last gain are tried without
+            another before the search gives up; 0 uses all of the time.
         model: `small` or `base`, or a folder with weights of your own.
         start: a formula, or several, to start from, in the features' names; names that are no
             identifiers stand in backticks: ``2*`speed (m/s)`**2``. Its constants are a first guess.
@@ -85,6 +89,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         self,
         time_limit: float = 30.0,
         max_rounds: int = 0,
+        patience: float = PATIENCE,
         model: str | Path = "small",
         start: str | Sequence[str] | None = None,
         threads: int | None = None,
@@ -93,6 +98,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
     ) -> None:
         self.time_limit = time_limit
         self.max_rounds = max_rounds
+        self.patience = patience
         self.model = model
         self.start = start
         self.threads = threads
@@ -178,6 +184,8 @@ class LEERegressor(RegressorMixin, BaseEstimator):
             raise ValueError(f"time_limit must be positive, not {self.time_limit}")
         if self.max_rounds < 0:
             raise ValueError(f"max_rounds must not be negative, not {self.max_rounds}")
+        if not self.patience >= 0:
+            raise ValueError(f"patience must not be negative, not {self.patience}")
         if self.threads is not None and self.threads < 1:
             raise ValueError(f"threads must be at least 1, not {self.threads}")
 
@@ -187,9 +195,9 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         begin = time.perf_counter()
         end = begin + self.time_limit
         rows = [_tokens(formula, problem) for formula in starts]
-        search = Search(
-            network, problem, threads=threads, seed=seed, start=[tokens for tokens, _ in rows]
-        )
+        settings = Refinement(patience=self.patience)
+        tokens = [tokens for tokens, _ in rows]
+        search = Search(network, problem, settings, threads=threads, seed=seed, start=tokens)
         for formula in starts:
             search.pool.refit(*_with_values(formula, problem))
 

@@ -11,6 +11,10 @@ from lee_bench.contract import Budget, Candidate, Method, Outcome, Task
 if TYPE_CHECKING:
     from methods.symbolic.search import Pool, Problem
 
+PATIENCE = 4.0
+"""How many times as many skeletons as until the last gain are tried without another before a search
+gives up, in every method alike; see `Pool.stop`."""
+
 
 class PoolMethod(Method):
     """Explore a problem until shortly before the time is up, polish the best, give the front."""

@@ -30,6 +30,8 @@ SOLVED = 1e-10
 """1 - R2 below which clean data are explained exactly."""
 
 _LONGEST_LAW = 20  # tokens; longer formulas that fit exactly are mostly pairs of stand-ins
+_GAIN = 1.0  # nats by which a description must be shorter to count as a gain
+_LEAST = 40_000  # skeletons without a gain before a search gives up
 _PROBES = 32  # rows on which functions that agree count as the same
 _TAKEN_APART = 16  # finds whose parts may join others
 _MODERATE = 1e3  # sizes from 1/_MODERATE to _MODERATE are left as they are
@@ -177,6 +179,8 @@ class Pool:
         promising: most skeletons of a batch that are fitted on all points.
         threads: of the fits.
         seed: of the starts.
+        patience: how many times as many skeletons as until the last gain are tried without another
+            before a search gives up; 0 for no end.
 
     Attributes:
         archive: the best so far; losses are those on the problem's points and in its units.
@@ -191,10 +195,13 @@ class Pool:
         promising: int = 64,
         threads: int | None = None,
         seed: int = 0,
+        patience: float = 0.0,
     ) -> None:
         self.problem, self.archive = problem, Archive(keep)
         self.promising, self.threads = promising, threads
+        self.patience = patience
         self.offered = self.tried = 0
+        self._gain = math.inf, 0  # nats of the last gain, and so many offered
         self._solved_after: int | None = None  # so many offered
         self._nearly = max(SOLVED * problem.variance, problem.floor)  # loss that solves
         self._rng = np.random.default_rng(seed)
@@ -360,8 +367,30 @@ class Pool:
         """Whether a candidate explains all rows, 1 - R2 below `SOLVED`."""
         return self._lowest_loss() <= self._nearly
 
-    def done(self) -> bool:
-        """Whether a search may end: solved by what may be a law, but for rounding errors.
+    def stop(self) -> str:
+        """Why a search should end, asked after each round: "solved" or "no gain"; "" to go on.
+
+        What has found the law under noise cannot know it; but from there on nothing shortens the
+        description, while whatever approximates keeps gaining.
+        """
+        if self._explained():
+            return "solved"
+        nats = self._shortest()
+        last, after = self._gain
+        if nats < last - _GAIN:
+            self._gain = nats, self.offered
+        elif self.patience and self.offered - after >= max(_LEAST, self.patience * after):
+            return "no gain"
+        return ""
+
+    def _shortest(self) -> float:
+        """Description length of the first of `ranked`."""
+        best, problem = self.ranked()[0], self.problem
+        size = len(best.tokens), len(best.constants)
+        return float(description_length(best.loss, *size, problem.observations, problem.floor))
+
+    def _explained(self) -> bool:
+        """Whether all is explained by what may be a law, but for rounding errors.
 
         A formula that solves and leaves more than that is a good approximation, and the law may be
         near it: as many skeletons again are tried first. A very long one ends no search.

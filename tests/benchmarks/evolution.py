@@ -58,7 +58,7 @@ def toys(generations: int, seeds: int) -> pd.DataFrame:
     for name, function in _toys().items():
         for mode, changes in MODES.items():
             changes = {k: v for k, v in changes.items() if k != "evolve"}
-            settings = replace(Strategy(generations=generations, patience=0), **changes)
+            settings = replace(Strategy(generations=generations, stagnation=0), **changes)
             fell = []
             for seed in range(seeds):
                 begin = partial(
@@ -100,7 +100,7 @@ def measure(args: argparse.Namespace, file: Path) -> None:
                 if (law.name, noise, mode) in known:
                     continue
                 begin = time.perf_counter()
-                settings = replace(SearchConfig(), **changes)
+                settings = replace(SearchConfig(patience=0), **changes)
                 search = Search(model, problem, settings, seed=seed)
                 lines = []
                 each = settings.population * settings.samples

@@ -59,7 +59,7 @@ from methods.symbolic.search import SOLVED, Pool, Problem, warm_up
 
 HELD_OUT = "held-out"
 SEED = 777  # of the held-out functions; training's streams are seeded by other numbers
-_OFF = {"reencoded": 0.0, "rewritten": 0.0, "stepped": 0.0, "mutants": 0.0, "pairs": 0}
+_OFF = {"reencoded": 0, "rewritten": 0, "stepped": 0, "mutants": 0, "pairs": 0, "patience": 0}
 _READ, _STEP = {"reencoded": 0.5}, {"stepped": 0.5}
 _REWRITE = {"reencoded": 0.25, "rewritten": 0.5}  # the defaults
 MODES = {

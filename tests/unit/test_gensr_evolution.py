@@ -12,7 +12,9 @@ from methods.gensr import evolution
 from methods.gensr.config import Strategy
 from methods.gensr.evolution import Evolution
 
-LONG = Strategy(population=40, parents=0.5, step=1.0, generations=2000, patience=0, least_step=0.0)
+LONG = Strategy(
+    population=40, parents=0.5, step=1.0, generations=2000, stagnation=0, least_step=0.0
+)
 
 
 def sphere(z):
@@ -119,7 +121,7 @@ def test_it_says_why_it_stops():
     assert ended(lambda z: np.zeros(len(z))) == "flat"
     assert ended(lambda z: np.full(len(z), -np.inf)) == "flat"
     rng = np.random.default_rng(0)
-    assert ended(lambda z: rng.uniform(size=len(z)), patience=12) == "no gain"
+    assert ended(lambda z: rng.uniform(size=len(z)), stagnation=12) == "stagnation"
 
 
 def test_the_same_seed_repeats():

@@ -239,7 +239,7 @@ def test_time_is_kept(data):
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"time_limit": 0}, {"max_rounds": -1}, {"threads": 0}], ids=str
+    "parameters", [{"time_limit": 0}, {"max_rounds": -1}, {"patience": -1}, {"threads": 0}], ids=str
 )
 def test_parameters_without_sense_are_refused(data, parameters):
     with pytest.raises(ValueError, match=next(iter(parameters))):

@@ -11,6 +11,7 @@ import pytest
 from lee_bench.contract import Budget, Task
 from lee_bench.expression import parse
 from methods.prior import Prior
+from methods.symbolic import search
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.search import (
     Pool,
@@ -62,14 +63,14 @@ def test_a_good_approximation_is_not_the_end_until_as_much_again_was_tried():
     pool = Pool(Problem(X, np.sin(X[:, 0]), NAMES), threads=1)
     pool.offer(rows("x1", "- x0 * C cube x0"))  # the first terms of its series
     assert pool.solved()
-    assert not pool.done()
+    assert pool.stop() == ""
     pool.offer(rows("x2"))
-    assert not pool.done()
+    assert pool.stop() == ""
     pool.offer(rows("tan x2"))
-    assert pool.done()
+    assert pool.stop() == "solved"
     pool = Pool(Problem(X, np.sin(X[:, 0]), NAMES), threads=1)
     pool.offer(rows("x1", "- x0 * C cube x0", "sin x0"))
-    assert pool.done()
+    assert pool.stop() == "solved"
 
 
 def test_a_very_long_formula_solves_and_is_not_the_end():
@@ -78,9 +79,36 @@ def test_a_very_long_formula_solves_and_is_not_the_end():
     terms = ["sin x0"] * 9
     pool.offer(rows(" ".join([*["+"] * 9, *["-"] * 9, "* x0 x1", *terms, *terms])))
     assert pool.solved()
-    assert not pool.done()
+    assert pool.stop() == ""
     pool.offer(rows("* x0 x1"))
-    assert pool.done()
+    assert pool.stop() == "solved"
+
+
+def test_a_search_gives_up_when_long_nothing_was_gained(monkeypatch):
+    monkeypatch.setattr(search, "_LEAST", 12)
+    X, y = sample("2*a*b + 5", noise=0.05)
+    pool = Pool(Problem(X, y, NAMES), threads=1, patience=2)
+    pool.offer(rows(*["x0"] * 8))
+    assert pool.stop() == ""
+    pool.offer(rows(*["x2"] * 15))
+    assert pool.stop() == ""  # not yet twice as many
+    pool.offer(rows("* x0 x1"))
+    assert pool.stop() == ""  # a gain, after 24
+    pool.offer(rows(*["* x0 + x1 * C x2"] * 47))  # fits better, by less than it costs
+    assert pool.stop() == ""
+    pool.offer(rows("x2"))
+    assert pool.stop() == "no gain"
+    few = Pool(Problem(X, y, NAMES), threads=1, patience=2)
+    few.offer(rows("* x0 x1"))
+    assert few.stop() == ""
+    few.offer(rows(*["x2"] * 11))
+    assert few.stop() == ""  # twice as many, but few
+    few.offer(rows("x2"))
+    assert few.stop() == "no gain"
+    endless = Pool(Problem(X, y, NAMES), threads=1)
+    for _ in range(3):
+        endless.offer(rows(*["* x0 x1"] * 99))
+        assert endless.stop() == ""
 
 
 def test_noise_does_not_solve_and_does_not_mislead():
