@@ -22,7 +22,8 @@ _EVEN = {"cos", "cosh", "abs"}
 _LARGEST = 10**60
 
 _ADD, _SUB, _MUL, _DIV = (Operator(name, 2) for name in ("add", "sub", "mul", "div"))
-_POW, _NEG, _SQRT = Operator("pow", 2), Operator("neg", 1), Operator("sqrt", 1)
+_POW, _NEG = Operator("pow", 2), Operator("neg", 1)
+_SQRT, _LOG = Operator("sqrt", 1), Operator("log", 1)
 
 Nodes = tuple[Node, ...]
 
@@ -35,11 +36,13 @@ class _Part:
         nodes: as printed.
         terms: of the sum it is; empty if it is none.
         root: what it is the square root of, if it is one.
+        ratio: what it is the logarithm of, if that is a fraction.
     """
 
     nodes: Nodes
     terms: tuple[_Product, ...] = ()
     root: _Product | None = None
+    ratio: _Product | None = None
 
 
 _PI = _Part((Constant("pi"),))
@@ -114,6 +117,8 @@ def _apply(op: Operator, args: list[_Value]) -> _Value:
             return _sqrt(a)
         case (("sin" | "cos"), (a,)):
             return _wave(op, a)
+        case "log", (_Product(number=Fraction(), bottom=(_, *_)) as a,):
+            return _log(a)
     return _function(op, args)
 
 
@@ -124,6 +129,14 @@ def _function(op: Operator, args: list[_Value]) -> _Value:
         args = [_negative(args[0])]
         sign = Fraction(-1) if op.name in _ODD else sign
     return _Product(sign, (_Part((*(n for arg in args for n in _print(arg)), op)),))
+
+
+def _log(ratio: _Product) -> _Product:
+    """Of a fraction: -log(x) for log(1/x)."""
+    if ratio.top or ratio.number != 1:
+        return _Product(top=(_Part((*_print(ratio), _LOG), ratio=ratio),))
+    below = _opened(_Product(top=ratio.bottom))
+    return _Product(Fraction(-1), (_Part((*_print(below), _LOG)),))
 
 
 # --- waves ------------------------------------------------------------------------------------
@@ -419,14 +432,27 @@ def _with_number_inside(product: _Product) -> Iterator[_Product]:
 
 
 def _with_sign_inside(product: _Product) -> _Product:
-    """The product of the opposite number and y - x for x - y, if there is such a sum."""
+    """The product of the opposite number and y - x for x - y, or log(y/x) for log(x/y), if there
+    is such a sum or logarithm.
+    """
     for name in ("top", "bottom"):
         parts = getattr(product, name)
         for i, part in enumerate(parts):
-            if any(term.number < 0 for term in part.terms):
-                turned = (*parts[:i], _scaled(part, Fraction(-1)), *parts[i + 1 :])
+            if (opposite := _opposite(part)) is not None:
+                turned = (*parts[:i], opposite, *parts[i + 1 :])
                 return replace(product, number=-product.number, **{name: turned})
     return product
+
+
+def _opposite(part: _Part) -> _Part | None:
+    """A factor of the other sign that is no longer to write, if there is one."""
+    if any(term.number < 0 for term in part.terms):
+        return _scaled(part, Fraction(-1))
+    if part.ratio is not None:
+        ratio = _Product(1 / part.ratio.number, part.ratio.bottom, part.ratio.top)
+        turned = _Part((*_print(ratio), _LOG), ratio=ratio)
+        return turned if len(turned.nodes) <= len(part.nodes) else None
+    return None
 
 
 def _scaled(part: _Part, factor: Fraction | float) -> _Part:
