@@ -31,6 +31,7 @@ SOLVED = 1e-10
 
 _LONGEST_LAW = 20  # tokens; longer formulas that fit exactly are mostly pairs of stand-ins
 _GAIN = 1.0  # nats by which a description must be shorter to count as a gain
+_JUDGED = 48  # finds of shortest description of the rows for fits that all rows judge
 _LEAST = 40_000  # skeletons without a gain before a search gives up
 _PROBES = 32  # rows on which functions that agree count as the same
 _TAKEN_APART = 16  # finds whose parts may join others
@@ -417,7 +418,7 @@ class Pool:
 
         Args:
             deadline: value of `time.perf_counter()` by which polishing ends.
-            most: candidates to polish, those of shortest description first.
+            most: candidates to polish, those of shortest description of all rows first.
         """
         problem = self.problem
         points = problem.all_observations
@@ -428,11 +429,18 @@ class Pool:
             price = float(length) + digit_nats(formula)
             return Answer(formula, loss, nodes, polished, price)
 
-        best = self.ranked()[:most]
         # The mean has the size of a lone variable but a constant more: the front may pass it over.
-        others = dict.fromkeys([self._mean, *self.archive.front()])
-        others = [entry for entry in others if entry not in best]
-        answers = [made(problem.formula(entry), polished=False) for entry in [*best, *others]]
+        front = dict.fromkeys([self._mean, *self.archive.front()])
+        tried = {
+            entry: made(problem.formula(entry), polished=False)
+            for entry in dict.fromkeys([*self.ranked()[:_JUDGED], *front])
+        }
+        # All rows know more than those of the fits, and under noise it takes many to tell the law.
+        entries = list(tried)
+        on_all = [replace(entry, loss=tried[entry].loss) for entry in entries]
+        best = [entries[i] for i in rank(on_all, points, problem.floor)[:most]]
+        others = [entry for entry in front if entry not in best]
+        answers = [tried[entry] for entry in [*best, *others]]
         for i in range(len(best)):
             if time.perf_counter() >= deadline:
                 break
@@ -447,15 +455,15 @@ class Pool:
             )
             answers[i] = made(done.expression, polished=True)
         chosen = min(answers, key=lambda a: a.description)
-        front: list[Answer] = []
+        shown: list[Answer] = []
         for answer in sorted(answers, key=lambda a: (a.nodes, a.loss, not a.polished)):
-            better = not front or answer.loss < front[-1].loss
+            better = not shown or answer.loss < shown[-1].loss
             if answer is chosen or (better and chosen.formula != answer.formula):
-                front.append(answer)
+                shown.append(answer)
         # Squares of large or small units leave the range of numbers, so they come last.
         unit = problem.y_unit
-        told = [replace(answer, loss=answer.loss * unit * unit) for answer in front]
-        return told, front.index(chosen)
+        told = [replace(answer, loss=answer.loss * unit * unit) for answer in shown]
+        return told, shown.index(chosen)
 
 
 def digit_nats(formula: Expression) -> float:

@@ -186,6 +186,16 @@ def test_repeated_rows_are_as_much_evidence_merged():
     assert values == pytest.approx([0.3, 0.7], abs=0.03)
 
 
+def test_all_rows_judge_what_few_rows_cannot_tell():
+    X, y = sample("a + c**2/20", noise=0.17, n=8000)
+    pool = Pool(Problem(X, y, NAMES, points=60), threads=1)
+    pool.offer(rows("x0", "sqrt x0", "log x0", "/ x0 x2", "+ x0 * C square x2"))
+    assert all(pool.problem.formula(e).variables == {"a"} for e in pool.ranked()[:2])
+    answers, chosen = pool.answers(math.inf, most=2)
+    assert answers[chosen].polished
+    assert answers[chosen].formula.variables == {"a", "c"}
+
+
 @pytest.mark.parametrize("size", [1e-200, 1e200])
 def test_the_front_is_whole_at_any_size(size):
     X, y = sample("a*b + 0.1*c")
