@@ -104,7 +104,7 @@ def polish(
     weights: np.ndarray | None = None,
     observations: float | None = None,
     deadline: float = math.inf,
-    max_points: int = 1000,
+    max_points: int = 3000,
     seed: int = 0,
 ) -> Polished:
     """Simplify a formula as far as the data allow.
