@@ -450,7 +450,7 @@ def _opposite(part: _Part) -> _Part | None:
         return _scaled(part, Fraction(-1))
     if part.ratio is not None:
         ratio = _Product(1 / part.ratio.number, part.ratio.bottom, part.ratio.top)
-        turned = _Part((*_print(ratio), _LOG), ratio=ratio)
+        (turned,) = _log(ratio).top
         return turned if len(turned.nodes) <= len(part.nodes) else None
     return None
 
