@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lee_bench.contract import Budget, Task
+from lee_bench.errors import MethodError
 from methods.symbolic.method import PATIENCE, PoolMethod
 
 if TYPE_CHECKING:
@@ -44,6 +45,16 @@ class Prior(PoolMethod):
         "patience": PATIENCE,
         "max_rounds": 0,
     }
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        wrong = ""
+        if self.settings["proposals"] < 1 or self.settings["max_length"] < 3:
+            wrong = "proposals must be at least 1, and max_length at least 3"
+        if min(self.settings[name] for name in ("pairs", "patience", "max_rounds")) < 0:
+            wrong = "pairs, patience and max_rounds must not be negative"
+        if wrong:
+            raise MethodError(f"prior cannot search like that: {wrong}.")
 
     def prepare(self, task: Task, budget: Budget, seed: int) -> None:
         """Import torch, compile all kernels."""

@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from lee_bench.cli.app import app
+from methods.symbolic.method import PATIENCE
 
 ROOT = typer.main.get_command(app)
 COMMANDS = [
@@ -52,6 +53,11 @@ def test_every_command_and_option_is_explained(path):
     for parameter in command.params:
         if parameter.param_type_name == "option":
             assert parameter.help, f"{' '.join(path)} {parameter.opts[0]} has no help"
+
+
+def test_the_patience_that_fit_tells_of_is_that_of_the_search():
+    told = {p.name: p.help for p in ROOT.commands["fit"].params}["patience"]
+    assert f"[default: {PATIENCE:g}]" in told
 
 
 def test_version(lee_bench):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lee_bench.contract import Budget, Task
+from lee_bench.errors import MethodError
 from lee_bench.expression import parse
 from methods.prior import Prior
 from methods.symbolic import search
@@ -316,3 +317,11 @@ def test_prior_answers_a_constant_target(y):
 def test_prior_takes_one_row():
     outcome = run(Task(np.ones((1, 1)), np.ones(1), ("a",)), max_rounds=1, proposals=256)[1]
     assert outcome.candidates
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"proposals": 0}, {"max_length": 2}, {"pairs": -1}, {"patience": -1}], ids=str
+)
+def test_prior_refuses_settings_that_no_search_can_have(wrong):
+    with pytest.raises(MethodError, match=next(iter(wrong))):
+        Prior(**wrong)
