@@ -89,6 +89,8 @@ class Refinement:
         reencoded: share of the z that a find was read for; 0 switches re-encoding off.
         rewritten: share of the expressions that keep a find but for one part: the find that their
             z was read for, or else any.
+        desired: share of the expressions that take the place of a part of a find, written from what
+            this part has to compute.
         stepped: share of the z that are improved by gradient steps; 0 switches these off, as they
             have not paid for their time so far (docs/lee.md).
         steps, step_size: of Adam (Kingma & Ba 2015) on z, whose entries have size 1.
@@ -110,6 +112,7 @@ class Refinement:
     bag: int = 48
     reencoded: float = 0.25
     rewritten: float = 0.5
+    desired: float = 0.25
     stepped: float = 0.0
     steps: int = 8
     step_size: float = 0.05
@@ -129,5 +132,7 @@ class Refinement:
             raise ValueError("mutants, pairs and patience must not be negative")
         if not all(0 <= v <= 1 for v in (self.reencoded, self.rewritten, self.stepped)):
             raise ValueError("reencoded, rewritten and stepped are shares, from 0 to 1")
+        if not 0 <= self.desired < 1:
+            raise ValueError("desired is a share, from 0 to less than 1")
         if not 0 < self.temperature <= self.hottest:
             raise ValueError("temperature must be positive, and at most hottest")

@@ -13,6 +13,8 @@ comes from one of four sources:
 
 From each z some expressions are written in full, and some keep a find but for one part, which is
 *rewritten*: a find is often right in all but one. It is the find that z has read, or else any.
+And some parts are asked for by themselves: a bag of what the part has to compute for its find to be
+right, the *desired* values (`methods.symbolic.holes`), is read like any bag of y.
 
 Mutations of finds may be offered beside the decodes (`Refinement.mutants`), and pairs of finds, as
 every search does (`Refinement.pairs`).
@@ -44,12 +46,14 @@ from methods.network.observations import Observations
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
+from methods.symbolic.holes import Hole, holes
 from methods.symbolic.search import Pool, Problem
 from methods.training import computing, fast_dtype
 
 _MARGIN = 1.25  # a round takes longer, a decode, than the last: it reads more, steps more
 SOURCES = (
-    "data", "candidate", "data, stepped", "candidate, stepped", "rewritten", "mutant", "pair"
+    "data", "candidate", "data, stepped", "candidate, stepped", "rewritten", "desired", "mutant",
+    "pair",
 )  # fmt: skip
 
 
@@ -164,13 +168,17 @@ class Search:
     def _round(self, decodes: int) -> Round:
         begin, s, pool = time.perf_counter(), self.settings, self.pool
         temperature = self.temperature
-        finds = self._finds()
-        embedding, read, source = self._embeddings(math.ceil(decodes / s.samples), finds)
+        finds, before, tried = self._finds(), set(pool.archive.entries()), pool.tried
+        places = self._holes(math.floor(s.desired * decodes / s.samples))
+        filled = self._filled(places)
+        offered = [(filled, np.full(len(filled), SOURCES.index("desired")))]
+        rest = decodes - len(places) * s.samples
+        embedding, read, source = self._embeddings(math.ceil(rest / s.samples), finds)
         tokens, rewritten = self._write(embedding, read, finds)
         source = np.where(rewritten, SOURCES.index("rewritten"), source.repeat(s.samples))
-        offered = [(tokens[:decodes], source[:decodes])]
-        before = set(pool.archive.entries())
-        new = pool.offer(offered[0][0])
+        offered.append((tokens[:rest], source[:rest]))
+        pool.offer(tokens[:rest])
+        new = pool.tried - tried
         if new < s.scarce * decodes:
             self.temperature = min(1.05 * self.temperature, s.hottest)
         if s.mutants:
@@ -223,6 +231,46 @@ class Search:
         source = candidate.astype(np.int64)
         source[stepped] += 2
         return embedding, read, source
+
+    def _holes(self, count: int) -> list[Hole]:
+        """A hole in each of some finds, drawn by rank as those that are read; fewer where there
+        are not so many.
+        """
+        entries, problem = self.pool.ranked(), self.problem
+        places: list[Hole] = []
+        for i in _by_rank(len(entries), len(entries), self._rng, replace=False):
+            if len(places) == count:
+                break
+            entry = entries[i]
+            if some := list(holes(entry.tokens, entry.constants, problem.X, problem.y)):
+                places.append(some[self._rng.integers(len(some))])
+        return places
+
+    def _filled(self, places: list[Hole]) -> np.ndarray:
+        """Offer finds with parts that are written from what they have to compute.
+
+        Returns:
+            `samples` for each hole, but for those that cannot be, int64 (B, L).
+        """
+        if not places:
+            return np.zeros((0, 1), dtype=np.int64)
+        seen, each = self._observations, self.settings.samples
+        values = torch.from_numpy(np.array([hole.values for hole in places])).to(seen.y)
+        with np.errstate(divide="ignore"):
+            log_slope = np.log(np.abs([hole.slope for hole in places]))
+        bags = seen.bags(len(places), self._rng, log_slope)
+        with torch.inference_mode(), computing(self._device, self._dtype):
+            embedding = self.model.embed(
+                seen.X[bags], values.gather(1, bags), seen.numbers(len(places))
+            )
+            tokens, _ = self.model.expression.sample(
+                embedding.z,
+                embedding.variables,
+                each=each,
+                temperature=self.temperature,
+                generator=self._generator,
+            )
+        return self.pool.fill([hole for hole in places for _ in range(each)], tokens.cpu().numpy())
 
     def _embed(self, count: int, candidates: Candidates | None = None) -> Embedding:
         """Read fresh bags, each beside one of `count` candidates given at all rows, or alone."""
@@ -342,9 +390,16 @@ class _Finds:
         return len(self.cores)
 
     def drawn(self, count: int, rng: np.random.Generator, *, replace: bool = True) -> np.ndarray:
-        """Indices, the chance of each one over its rank, so that no find is out of reach."""
-        chances = 1 / np.arange(1, len(self) + 1)
-        return rng.choice(len(self), count, replace=replace, p=chances / chances.sum())
+        """Indices of some of them."""
+        return _by_rank(len(self), count, rng, replace=replace)
+
+
+def _by_rank(
+    finds: int, count: int, rng: np.random.Generator, *, replace: bool = True
+) -> np.ndarray:
+    """Ranks of some finds, the chance of each one over its rank, so that none is out of reach."""
+    chances = 1 / np.arange(1, finds + 1)
+    return rng.choice(finds, count, replace=replace, p=chances / chances.sum())
 
 
 def best_affine(values: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:

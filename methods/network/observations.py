@@ -34,12 +34,19 @@ class Observations:
         self._size = min(bag, rows, max(_SMALLEST_BAG, 3 * rows // 4))
         self._log_weights = np.log(problem.weights)
 
-    def bags(self, count: int, rng: np.random.Generator) -> Tensor:
+    def bags(
+        self, count: int, rng: np.random.Generator, log_weights: np.ndarray | float = 0.0
+    ) -> Tensor:
         """Rows of some bags, int64 (count, points): by weight, none twice in a bag.
 
         Weighted sampling without replacement as Efraimidis & Spirakis (2006) have it.
+
+        Args:
+            count: of bags.
+            rng: draws.
+            log_weights: logarithms of further weights of the rows, (rows,) or (count, rows).
         """
-        key = self._log_weights + rng.gumbel(size=(count, len(self.y)))
+        key = self._log_weights + log_weights + rng.gumbel(size=(count, len(self.y)))
         rows = np.argpartition(-key, self._size - 1, axis=1)[:, : self._size]
         return torch.from_numpy(rows).to(self.y.device)
 

@@ -22,6 +22,7 @@ from methods.symbolic.affine import with_affine, without_affine
 from methods.symbolic.archive import Archive, Entry, description_length, noise_floor, rank
 from methods.symbolic.canonical import canonical_row
 from methods.symbolic.fingerprint import fingerprints
+from methods.symbolic.holes import Hole, fill
 from methods.symbolic.pairs import Parts, subtrees
 from methods.symbolic.polish import in_original_units, polish
 from methods.symbolic.printing import neat
@@ -263,9 +264,30 @@ class Pool:
             return np.zeros((0, 1), dtype=np.int64)
         for entry in self.ranked()[:_TAKEN_APART]:
             self._parts.add(*subtrees(entry))
-        made = [canonical_row(p.tokens, p.constants) for p in self._parts.pairs(count)]
+        return self._offer_fitted([(p.tokens, p.constants) for p in self._parts.pairs(count)])
+
+    def fill(self, places: Sequence[Hole], tokens: np.ndarray) -> np.ndarray:
+        """Try skeletons as parts of earlier finds.
+
+        Args:
+            places: B holes, computed on the problem's rows.
+            tokens: int64 (B, L), what to put there.
+
+        Returns:
+            The expressions that this makes (`holes.fill`), int64 (B', L'), scale and offset taken
+            off.
+        """
+        p = self.problem
+        made = fill(
+            places, tokens, p.X, p.weights, self._few, rng=self._rng, threads=self.threads
+        )  # fmt: skip
+        return self._offer_fitted(made)
+
+    def _offer_fitted(self, made: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Try expressions, (L,), from known constants, (K,); their cores, int64 (B, L)."""
         if not made:
             return np.zeros((0, 1), dtype=np.int64)
+        made = [canonical_row(tokens, values) for tokens, values in made]
         cores = without_affine(tok.stack([row for row, _ in made]))
         # Scale and offset stand in front: the core's own constants are the last ones.
         counts = tok.count_constants(cores).tolist()

@@ -6,14 +6,17 @@ each round, and prints how many problems they have solved after each round:
     one-shot    every expression from a first estimate, fresh bags of points in each round
     reencode    half of them from estimates that have read an earlier find
     rewrite     a quarter of them so, and half of all keep a find but for one part
+    desired     a quarter take the place of a part of a find, read from what it has to compute; the
+                others as in rewrite
     gradient    half of them from estimates after gradient steps
     both        reencode and gradient
-    all         rewrite and gradient
+    all         desired and gradient
     unread      half of all keeping a find but for one part, the network shown the data alone
     prior       blind draws from the training prior: nothing learned
     mutants     rewrite, and beside each decode eight mutations of earlier finds: not at equal
                 numbers, only at about equal time; left out unless named
     pairs       the same, and the best pairs of finds after each round; likewise
+    default     the same, and desired: LEE as it searches; likewise
     blind       the same mutations beside blind draws: what they do without a network; likewise
 
 Problems are functions of the training prior under a seed that training never uses, or the laws of a
@@ -54,25 +57,32 @@ from methods.lee.method import Lee
 from methods.lee.refine import Search
 from methods.prior import Prior
 from methods.symbolic import constants, programs
+from methods.symbolic import vocabulary as tok
 from methods.symbolic.sampler import Sampler, SamplerConfig, sample_trees
 from methods.symbolic.search import SOLVED, Pool, Problem, warm_up
 
 HELD_OUT = "held-out"
 SEED = 777  # of the held-out functions; training's streams are seeded by other numbers
-_OFF = {"reencoded": 0, "rewritten": 0, "stepped": 0, "mutants": 0, "pairs": 0, "patience": 0}
-_READ, _STEP = {"reencoded": 0.5}, {"stepped": 0.5}
-_REWRITE = {"reencoded": 0.25, "rewritten": 0.5}  # the defaults
+_OFF = {
+    "reencoded": 0, "rewritten": 0, "desired": 0, "stepped": 0, "mutants": 0, "pairs": 0,
+    "patience": 0,
+}  # fmt: skip
+_READ, _STEP, _DESIRED = {"reencoded": 0.5}, {"stepped": 0.5}, {"desired": 0.25}
+_REWRITE = {"reencoded": 0.25, "rewritten": 0.5}
+_MORE = {"mutants": 8.0, "pairs": 128}
 MODES = {
     "one-shot": _OFF,
     "reencode": _OFF | _READ,
     "rewrite": _OFF | _REWRITE,
+    "desired": _OFF | _REWRITE | _DESIRED,
     "gradient": _OFF | _STEP,
     "both": _OFF | _READ | _STEP,
-    "all": _OFF | _REWRITE | _STEP,
+    "all": _OFF | _REWRITE | _DESIRED | _STEP,
     "unread": _OFF | {"rewritten": 0.5},
     "prior": _OFF,
     "mutants": _OFF | _REWRITE | {"mutants": 8.0},
-    "pairs": _OFF | _REWRITE | {"mutants": 8.0, "pairs": 128},
+    "pairs": _OFF | _REWRITE | _MORE,
+    "default": _OFF | _REWRITE | _DESIRED | _MORE,
     "blind": _OFF | {"mutants": 8.0},
 }
 FIELDS = [
@@ -95,15 +105,20 @@ class Law:
         return self.clean + level * math.sqrt(np.mean(self.clean**2)) * noise
 
 
-def held_out(count: int, points: int) -> Iterator[Law]:
-    """Functions of the sampler, evaluated in float64."""
+def held_out(count: int, points: int, tokens: int) -> Iterator[Law]:
+    """Functions of the sampler of at least so many tokens, evaluated in float64."""
     config = SamplerConfig(points=points)
-    batch = next(Sampler(count, torch.Generator().manual_seed(SEED), config, proposals=8192))
-    X, numbers = batch.X.double().numpy(), batch.constants.double().numpy()
-    clean = programs.evaluate(batch.tokens.numpy(), X, numbers)
-    for i, columns in enumerate(batch.variables.tolist()):
-        if np.isfinite(clean[i]).all():
-            yield Law(f"{i}", X[i, :, :columns], clean[i])
+    for b, batch in enumerate(
+        Sampler(300, torch.Generator().manual_seed(SEED), config, proposals=8192)
+    ):
+        X, numbers = batch.X.double().numpy(), batch.constants.double().numpy()
+        clean = programs.evaluate(batch.tokens.numpy(), X, numbers)
+        long = tok.lengths(batch.tokens.numpy()) >= tokens
+        for i in np.flatnonzero(long & np.isfinite(clean).all(1)).tolist():
+            yield Law(f"{300 * b + i}", X[i, :, : int(batch.variables[i])], clean[i])
+            count -= 1
+            if count == 0:
+                return
 
 
 def suite_laws(suite: str, count: int, points: int) -> Iterator[Law]:
@@ -186,7 +201,7 @@ def measured(
 def run(args: argparse.Namespace, file: Path) -> None:
     """Measure what is not in the file yet."""
     if args.suite == HELD_OUT:
-        laws = list(held_out(args.problems, args.points))
+        laws = list(held_out(args.problems, args.points, args.tokens))
     else:
         laws = list(suite_laws(args.suite, args.problems, args.points))
     index, count = map(int, args.shard.split("/"))
@@ -291,10 +306,11 @@ def main() -> None:
     parser.add_argument("--suite", default=HELD_OUT, help=f"{HELD_OUT}, feynman or strogatz")
     parser.add_argument("--problems", type=int, default=300, help="the first so many")
     parser.add_argument("--points", type=int, default=256, help="rows of each problem")
+    parser.add_argument("--tokens", type=int, default=0, help="of held-out functions, at least")
     parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.05])
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--decodes", type=int, default=512, help="of each round")
-    parser.add_argument("--modes", nargs="+", default=list(MODES)[:8], choices=MODES)
+    parser.add_argument("--modes", nargs="+", default=list(MODES)[:9], choices=MODES)
     parser.add_argument("--weights", default="small", help="a size that ships, or a folder")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="of Refinement")
     parser.add_argument("--shard", default="1/1", help="I/N: only part I of N")

@@ -36,6 +36,7 @@ SMALL = Refinement(
     samples=8,
     reencoded=0.5,
     rewritten=0,
+    desired=0,
     stepped=0.5,
     pairs=0,
     steps=2,
@@ -134,6 +135,28 @@ def test_finds_are_rewritten_where_none_is_read(model):
     search = searched(model, 3, replace(SMALL, reencoded=0.0, stepped=0.0, rewritten=0.5))
     assert search.history[0].sources == {"data": 48}
     assert search.history[2].sources == {"data": 48, "rewritten": 48}
+
+
+def test_parts_of_finds_are_written_from_what_they_have_to_compute(model, monkeypatch):
+    settings = replace(SMALL, reencoded=0.0, stepped=0.0, desired=0.25)
+    search, asked = Search(model, problem(), settings), []
+
+    def holes(count):
+        asked.append(Search._holes(search, count))
+        return asked[-1]
+
+    monkeypatch.setattr(search, "_holes", holes)
+    calls = watched(model, monkeypatch)
+    search.run(math.inf, max_rounds=3)
+    first, _, last = search.history
+    assert first.sources == {"data": 48}
+    assert last.sources["data"] == 72
+    assert 0 < last.sources["desired"] <= 24
+    assert [len(places) for places in asked] == [0, 3, 3]
+    (_, y, _, candidates) = calls[-2]
+    assert candidates is None
+    for hole, read in zip(asked[2], y, strict=True):
+        assert set(read.tolist()) <= set(hole.values[hole.slope != 0].astype(np.float32).tolist())
 
 
 def test_mutants_come_beside_the_decodes(model):
@@ -343,8 +366,8 @@ def test_few_rows_will_do(model, rows):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    for wrong in ({"samples": 0}, {"reencoded": 1.5}, {"temperature": 0.0}):
-        with pytest.raises(ValueError, match=r"must be|are shares"):
+    for wrong in ({"samples": 0}, {"reencoded": 1.5}, {"desired": 1.0}, {"temperature": 0.0}):
+        with pytest.raises(ValueError, match=r"must be|are shares|is a share"):
             Refinement(**wrong)
 
 
