@@ -112,7 +112,7 @@ class Refinement:
     bag: int = 48
     reencoded: float = 0.25
     rewritten: float = 0.5
-    desired: float = 0.25
+    desired: float = 0.5
     stepped: float = 0.0
     steps: int = 8
     step_size: float = 0.05

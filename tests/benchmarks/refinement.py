@@ -6,7 +6,7 @@ each round, and prints how many problems they have solved after each round:
     one-shot    every expression from a first estimate, fresh bags of points in each round
     reencode    half of them from estimates that have read an earlier find
     rewrite     a quarter of them so, and half of all keep a find but for one part
-    desired     a quarter take the place of a part of a find, read from what it has to compute; the
+    desired     half of them take the place of a part of a find, read from what it has to compute; the
                 others as in rewrite
     gradient    half of them from estimates after gradient steps
     both        reencode and gradient
@@ -67,7 +67,7 @@ _OFF = {
     "reencoded": 0, "rewritten": 0, "desired": 0, "stepped": 0, "mutants": 0, "pairs": 0,
     "patience": 0,
 }  # fmt: skip
-_READ, _STEP, _DESIRED = {"reencoded": 0.5}, {"stepped": 0.5}, {"desired": 0.25}
+_READ, _STEP, _DESIRED = {"reencoded": 0.5}, {"stepped": 0.5}, {"desired": 0.5}
 _REWRITE = {"reencoded": 0.25, "rewritten": 0.5}
 _MORE = {"mutants": 8.0, "pairs": 128}
 MODES = {
