@@ -130,13 +130,13 @@ def fill(
         )  # fmt: skip
         inner = fitted.constants[:, 2:]
         values = programs.evaluate(cores, X, inner, threads=threads)
-    made = []
-    for i, hole in enumerate(places):
-        if math.isfinite(fitted.loss[i]):
+        made = []
+        for i, hole in enumerate(places):
             core = cores[i][cores[i] != tok.PAD]
             head, numbers = _needed(values[i], targets[i], weights[i])
             numbers += inner[i, : tok.count_constants(core)].tolist()
-            made.append(hole.filled([*head, *core], numbers))
+            if math.isfinite(fitted.loss[i]) and np.isfinite(numbers).all():
+                made.append(hole.filled([*head, *core], numbers))
     return [(row, numbers) for row, numbers in made if len(row) <= _LONGEST]
 
 

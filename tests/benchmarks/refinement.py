@@ -6,8 +6,8 @@ each round, and prints how many problems they have solved after each round:
     one-shot    every expression from a first estimate, fresh bags of points in each round
     reencode    half of them from estimates that have read an earlier find
     rewrite     a quarter of them so, and half of all keep a find but for one part
-    desired     half of them take the place of a part of a find, read from what it has to compute; the
-                others as in rewrite
+    desired     half of them take the place of a part of a find, read from what it has to compute;
+                the others as in rewrite
     gradient    half of them from estimates after gradient steps
     both        reencode and gradient
     all         desired and gradient
