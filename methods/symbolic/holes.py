@@ -17,6 +17,7 @@ import numpy as np
 from methods.symbolic import constants, programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import with_affine, without_affine
+from methods.symbolic.subtrees import Span, replaced, spans, subtree_values
 
 _VALID = 0.75  # least share of rows on which a part can make the whole right
 _LARGEST = 1e30  # values beyond it are none: their squares overflow
@@ -30,7 +31,7 @@ class Hole:
 
     Attributes:
         tokens, constants: of the expression, (L,) and (K,).
-        start, stop: the part's first token and the one after its last.
+        span: where the part stands.
         values: float64 (n,), what it should compute; 0 where no value would do.
         slope: float64 (n,), derivative of the whole by the part there; 0 where no value would do.
             Residuals of the part times this are, to first order, those of the whole.
@@ -38,8 +39,7 @@ class Hole:
 
     tokens: np.ndarray
     constants: np.ndarray
-    start: int
-    stop: int
+    span: Span
     values: np.ndarray
     slope: np.ndarray
 
@@ -47,11 +47,7 @@ class Hole:
         self, tokens: Sequence[int], numbers: Sequence[float]
     ) -> tuple[np.ndarray, np.ndarray]:
         """The expression with other tokens and constants in the part's place."""
-        before, after = (tok.count_constants(self.tokens[:i]) for i in (self.start, self.stop))
-        return (
-            np.array([*self.tokens[: self.start], *tokens, *self.tokens[self.stop :]]),
-            np.array([*self.constants[:before], *numbers, *self.constants[after:]]),
-        )
+        return replaced(self.tokens, self.constants, self.span, tokens, numbers)
 
 
 def holes(
@@ -67,26 +63,22 @@ def holes(
         constants: of its placeholders, (K,).
         X: float64 (n, d); y: float64 (n,).
     """
-    sizes = tok.subtree_sizes(tokens[None])[0].tolist()
-    before = np.concatenate([[0], np.cumsum(tokens == tok.CONSTANT)])
-    parts = [tokens[i : i + size] for i, size in enumerate(sizes)]
-    numbers = [constants[before[i] : before[i + size]] for i, size in enumerate(sizes)]
+    places, values = spans(tokens), subtree_values(tokens, constants, X)
     frame = len(tokens) - int(tok.lengths(without_affine(tokens[None]))[0])
-    asked: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(sizes)
+    asked: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(places)
     asked[0] = y, np.ones(len(y))
     with np.errstate(all="ignore"):
-        values = programs.evaluate(tok.stack(parts), X, tok.stack_values(numbers))
         for i, token in enumerate(tokens.tolist()):
             if (given := asked[i]) is None:
                 continue
             target, slope = given
             if i > frame and np.ptp(target) > 0:
-                yield Hole(tokens, constants, i, i + sizes[i], target, slope)
+                yield Hole(tokens, constants, places[i], target, slope)
             first = i + 1
             if tok.ARITY[token] == 1:
                 asked[first] = _carried(slope, *_unary(token, target, values[first]))
             elif tok.ARITY[token] == 2:
-                second = first + sizes[first]
+                second = places[first][1]
                 left, right = values[first], values[second]
                 asked[first] = _carried(slope, *_first(token, target, right))
                 asked[second] = _carried(slope, *_second(token, target, left))

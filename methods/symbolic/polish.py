@@ -30,7 +30,8 @@ from methods.symbolic.archive import TOKEN_NATS, noise_floor
 from methods.symbolic.canonical import canonical_row
 from methods.symbolic.exact import Exact, real_bits, simplest
 from methods.symbolic.printing import neat
-from methods.symbolic.programs import evaluate, evaluate_with_jacobian
+from methods.symbolic.programs import evaluate_with_jacobian
+from methods.symbolic.subtrees import replaced, spans, subtree_values
 
 _SNAP_CHI2 = 9.0
 _TINY = 1e-3  # numbers below it are printed as fractions: readers that round keep them
@@ -338,30 +339,13 @@ def _standard_errors(fit: _Fit, free: np.ndarray, data: _Data, noise: float) -> 
 # --- the steps --------------------------------------------------------------------------------
 
 
-def _spans(tokens: np.ndarray) -> list[tuple[int, int, int, int]]:
-    """Each node's first and last token and constant: (start, stop, start, stop)."""
-    sizes = tok.subtree_sizes(tokens[None])[0]
-    before = np.concatenate([[0], np.cumsum(tokens == tok.CONSTANT)])
-    return [(i, i + s, before[i], before[i + s]) for i, s in enumerate(sizes.tolist())]
-
-
-def _subtree_values(tokens: np.ndarray, constants: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """Values of every node, (L, n)."""
-    spans = _spans(tokens)
-    values = np.zeros((len(spans), max(1, len(constants))))
-    for out, (_, _, a, b) in zip(values, spans, strict=True):
-        out[: b - a] = constants[a:b]
-    with np.errstate(all="ignore"):
-        return evaluate(tok.stack([tokens[a:b] for a, b, _, _ in spans]), X, values)
-
-
 def _without_abs(
     tokens: np.ndarray, constants: np.ndarray, X: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Replace each abs whose argument has one sign on all rows."""
     if tok.ABS not in tokens:
         return tokens, constants
-    values = _subtree_values(tokens, constants, X)
+    values = subtree_values(tokens, constants, X)
     row: list[int] = []
     for i, token in enumerate(tokens.tolist()):
         if token == tok.ABS and (values[i + 1] >= 0).all():
@@ -374,29 +358,25 @@ def _shorter(
     tokens: np.ndarray, constants: np.ndarray, X: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """All versions with one node less or one subtree replaced by a constant."""
-    spans = _spans(tokens)
-    means = np.nan_to_num(_subtree_values(tokens, constants, X).mean(1), posinf=1, neginf=-1)
+    places = spans(tokens)
+    means = np.nan_to_num(subtree_values(tokens, constants, X).mean(1), posinf=1, neginf=-1)
 
-    def replaced(i: int, new: Sequence[int], values: Sequence[float]) -> tuple:
-        start, stop, c0, c1 = spans[i]
-        return (
-            np.concatenate([tokens[:start], np.array(new, dtype=np.int64), tokens[stop:]]),
-            np.concatenate([constants[:c0], values, constants[c1:]]),
-        )
+    def with_new(i: int, new: Sequence[int], values: Sequence[float]) -> tuple:
+        return replaced(tokens, constants, places[i], new, values)
 
     for i, token in enumerate(tokens.tolist()):
-        start, stop, c0, c1 = spans[i]
+        start, stop, c0, c1 = places[i]
         if tok.ARITY[token] == 0:
             if tok.IS_VARIABLE[token]:
-                yield replaced(i, [tok.CONSTANT], [means[i]])
+                yield with_new(i, [tok.CONSTANT], [means[i]])
             continue
-        first = spans[i + 1]
-        yield replaced(i, tokens[i + 1 : first[1]], constants[c0 : first[3]])
+        first = places[i + 1]
+        yield with_new(i, tokens[i + 1 : first[1]], constants[c0 : first[3]])
         if tok.IS_BINARY[token]:
             sign = {tok.SUB: [tok.NEG], tok.DIV: [tok.INV]}.get(token, [])
-            yield replaced(i, [*sign, *tokens[first[1] : stop]], constants[first[3] : c1])
+            yield with_new(i, [*sign, *tokens[first[1] : stop]], constants[first[3] : c1])
         if tok.IS_VARIABLE[tokens[start:stop]].any():
-            yield replaced(i, [tok.CONSTANT], [means[i]])
+            yield with_new(i, [tok.CONSTANT], [means[i]])
 
 
 def _pruned(fit: _Fit, data: _Data, noise: float, deadline: float) -> _Fit:

@@ -241,15 +241,7 @@ class Pool:
         Returns:
             How many of them were new.
         """
-        self.offered += len(tokens)
-        cores = without_affine(tokens)
-        index, keys = self._new(cores)
-        cores = cores[index]
-        self.tried += len(cores)
-        if not len(cores):
-            return 0
-        self._try(cores, keys)
-        return len(cores)
+        return self._offer_cores(without_affine(tokens))
 
     def join(self, count: int) -> np.ndarray:
         """Try the best pairs of earlier finds, see `pairs`.
@@ -292,12 +284,17 @@ class Pool:
         # Scale and offset stand in front: the core's own constants are the last ones.
         counts = tok.count_constants(cores).tolist()
         inner = [c[len(c) - n :] for (_, c), n in zip(made, counts, strict=True)]
+        self._offer_cores(cores, tok.stack_values(inner))
+        return cores
+
+    def _offer_cores(self, cores: np.ndarray, warm: np.ndarray | None = None) -> int:
+        """Try those cores that are new, from constants (B, K) if there are any; their number."""
         self.offered += len(cores)
         index, keys = self._new(cores)
         self.tried += len(index)
         if len(index):
-            self._try(cores[index], keys, tok.stack_values(inner)[index])
-        return cores
+            self._try(cores[index], keys, None if warm is None else warm[index])
+        return len(index)
 
     def _try(self, cores: np.ndarray, keys: list[int], warm: np.ndarray | None = None) -> None:
         """Fit new cores on few points, from constants given too; those that look good, on all."""

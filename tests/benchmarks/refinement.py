@@ -62,6 +62,7 @@ from methods.symbolic.sampler import Sampler, SamplerConfig, sample_trees
 from methods.symbolic.search import SOLVED, Pool, Problem, warm_up
 
 HELD_OUT = "held-out"
+_DRAWN = 300  # functions at a time; another number draws others
 SEED = 777  # of the held-out functions; training's streams are seeded by other numbers
 _OFF = {
     "reencoded": 0, "rewritten": 0, "desired": 0, "stepped": 0, "mutants": 0, "pairs": 0,
@@ -109,13 +110,13 @@ def held_out(count: int, points: int, tokens: int) -> Iterator[Law]:
     """Functions of the sampler of at least so many tokens, evaluated in float64."""
     config = SamplerConfig(points=points)
     for b, batch in enumerate(
-        Sampler(300, torch.Generator().manual_seed(SEED), config, proposals=8192)
+        Sampler(_DRAWN, torch.Generator().manual_seed(SEED), config, proposals=8192)
     ):
         X, numbers = batch.X.double().numpy(), batch.constants.double().numpy()
         clean = programs.evaluate(batch.tokens.numpy(), X, numbers)
         long = tok.lengths(batch.tokens.numpy()) >= tokens
         for i in np.flatnonzero(long & np.isfinite(clean).all(1)).tolist():
-            yield Law(f"{300 * b + i}", X[i, :, : int(batch.variables[i])], clean[i])
+            yield Law(f"{_DRAWN * b + i}", X[i, :, : int(batch.variables[i])], clean[i])
             count -= 1
             if count == 0:
                 return

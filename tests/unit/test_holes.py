@@ -23,7 +23,7 @@ def asked(text: str, y: np.ndarray, constants: np.ndarray = NOTHING) -> dict[str
     """Holes by the text of the part."""
     tokens = tok.encode(text)
     found = holes(tokens, constants, X, y)
-    return {" ".join(tok.decode(tokens[h.start : h.stop])): h for h in found}
+    return {" ".join(tok.decode(tokens[slice(*h.span[:2])])): h for h in found}
 
 
 EVERY_OPERATOR = [
@@ -48,10 +48,10 @@ def test_in_a_right_expression_every_part_has_to_compute_what_it_computes(text):
     literals = sum(tok.IS_LITERAL[tokens])
     assert parts - literals <= len(found) <= parts  # a literal's value varies only by rounding
     for hole in found:
-        part = values(tokens[hole.start : hole.stop])
+        part = values(tokens[slice(*hole.span[:2])])
         assert hole.values == pytest.approx(part, rel=1e-8, abs=1e-8)
         step = np.array([1e-6])
-        moved = np.array([*tokens[: hole.start], tok.ADD, tok.CONSTANT, *tokens[hole.start :]])
+        moved = np.array([*tokens[: hole.span[0]], tok.ADD, tok.CONSTANT, *tokens[hole.span[0] :]])
         up, down = values(moved, step), values(moved, -step)
         slope = (up - down) / (2 * step)
         assert hole.slope == pytest.approx(slope, rel=1e-4, abs=1e-5 * np.abs(slope).max())
@@ -101,7 +101,7 @@ def test_what_fills_a_hole_gets_the_scale_and_offset_that_it_needs():
 
 def test_the_constants_around_a_hole_stay_and_those_in_it_go():
     tokens, numbers = tok.encode("+ * C x0 * C exp * C x1"), np.array([1.0, 2.0, 3.0])
-    hole = Hole(tokens, numbers, 4, 10, X[:, 0], X[:, 0])
+    hole = Hole(tokens, numbers, (4, 10, 1, 3), X[:, 0], X[:, 0])
     row, kept = hole.filled(tok.encode("sin * C x2"), [7.0])
     assert " ".join(tok.decode(row)) == "+ * C x0 sin * C x2"
     assert kept.tolist() == [1.0, 7.0]
@@ -113,7 +113,7 @@ def test_a_pool_finds_the_law_when_the_wrong_part_is_replaced():
     pool.offer(tok.encode("* - x0 x1 cos x2")[None])
     entry = next(e for e in pool.ranked() if tok.COS in e.tokens)
     found = holes(entry.tokens, entry.constants, pool.problem.X, pool.problem.y)
-    places = [h for h in found if " ".join(tok.decode(h.tokens[h.start : h.stop])) == "cos x2"]
+    places = [h for h in found if " ".join(tok.decode(h.tokens[slice(*h.span[:2])])) == "cos x2"]
     offered = pool.offered
     assert not pool.solved()
     made = pool.fill(places, tok.encode("inv sqrt + C square x2")[None])
