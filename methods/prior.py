@@ -16,7 +16,8 @@ from lee_bench.errors import MethodError
 from methods.symbolic.method import PATIENCE, PoolMethod
 
 if TYPE_CHECKING:
-    from methods.symbolic.search import Pool, Problem
+    from methods.symbolic.problem import Problem
+    from methods.symbolic.search import Pool
 
 _FIRST_ROUND = 512  # proposals, doubled until `proposals` is reached
 

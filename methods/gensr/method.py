@@ -13,7 +13,7 @@ from methods.network.method import LatentMethod
 if TYPE_CHECKING:
     from methods.gensr import model
     from methods.gensr.search import Search
-    from methods.symbolic.search import Problem
+    from methods.symbolic.problem import Problem
 
 
 class GenSR(LatentMethod):

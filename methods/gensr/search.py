@@ -27,7 +27,8 @@ from methods.gensr.model import Gaussian, GenSR
 from methods.network.observations import Observations
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
-from methods.symbolic.search import Pool, Problem
+from methods.symbolic.problem import Problem
+from methods.symbolic.search import Pool
 from methods.training import computing, fast_dtype
 
 

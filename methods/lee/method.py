@@ -13,7 +13,7 @@ from methods.network.method import LatentMethod
 if TYPE_CHECKING:
     from methods.lee.model import LEE
     from methods.lee.refine import Search
-    from methods.symbolic.search import Problem
+    from methods.symbolic.problem import Problem
 
 
 class Lee(LatentMethod):

@@ -47,7 +47,8 @@ from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
 from methods.symbolic.holes import Hole, holes
-from methods.symbolic.search import Pool, Problem
+from methods.symbolic.problem import Problem
+from methods.symbolic.search import Pool
 from methods.training import computing, fast_dtype
 
 _MARGIN = 1.25  # a round takes longer, a decode, than the last: it reads more, steps more

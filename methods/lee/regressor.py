@@ -31,8 +31,9 @@ from methods.symbolic import vocabulary as tok
 from methods.symbolic.canonical import canonical_row
 from methods.symbolic.method import PATIENCE
 from methods.symbolic.polish import in_original_units
+from methods.symbolic.problem import Problem, relevance
 from methods.symbolic.programs import use_threads
-from methods.symbolic.search import Pool, Problem, polishing, relevance, warm_up
+from methods.symbolic.search import Pool, polishing, warm_up
 
 if TYPE_CHECKING:
     import sympy

@@ -18,8 +18,9 @@ from torch.nn import functional
 from lee_bench.errors import ExpressionError, UsageError
 from lee_bench.expression import Expression, parse
 from methods.symbolic import vocabulary as tok
+from methods.symbolic.problem import Problem
 from methods.symbolic.sampler import Batch, Sampler, SamplerConfig
-from methods.symbolic.search import Pool, Problem
+from methods.symbolic.search import Pool
 
 FAMILIES: Mapping[str, tuple[int, ...]] = {
     "exp": (tok.EXP,),

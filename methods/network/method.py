@@ -14,7 +14,8 @@ from methods.network import weights
 from methods.symbolic.method import PoolMethod
 
 if TYPE_CHECKING:
-    from methods.symbolic.search import Pool, Problem
+    from methods.symbolic.problem import Problem
+    from methods.symbolic.search import Pool
 
 
 class LatentMethod(PoolMethod):
@@ -67,7 +68,8 @@ class LatentMethod(PoolMethod):
         import numpy as np
         import torch
 
-        from methods.symbolic.search import Problem, warm_up
+        from methods.symbolic.problem import Problem
+        from methods.symbolic.search import warm_up
 
         torch.set_num_threads(budget.threads)
         self._model = self.load(self.folder(str(self.settings["weights"])))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from methods.symbolic import vocabulary as tok
-from methods.symbolic.search import Problem
+from methods.symbolic.problem import Problem
 
 _SMALLEST_BAG = 16  # networks never saw fewer points, unless there are no more
 

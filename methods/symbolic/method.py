@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lee_bench.contract import Budget, Candidate, Method, Outcome, Task
 
 if TYPE_CHECKING:
-    from methods.symbolic.search import Pool, Problem
+    from methods.symbolic.problem import Problem
+    from methods.symbolic.search import Pool
 
 PATIENCE = 4.0
 """How many times as many skeletons as until the last gain are tried without another before a search
@@ -31,7 +32,8 @@ class PoolMethod(Method):
 
     def search(self, task: Task, budget: Budget, seed: int) -> None:
         """Explore until solved or the time is up; then polish."""
-        from methods.symbolic.search import Problem, polishing
+        from methods.symbolic.problem import Problem
+        from methods.symbolic.search import polishing
 
         begin = time.perf_counter()
         end = begin + budget.seconds

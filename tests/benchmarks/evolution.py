@@ -31,7 +31,8 @@ from methods.gensr import checkpoint
 from methods.gensr.config import SearchConfig, Strategy
 from methods.gensr.evolution import Evolution
 from methods.gensr.search import Search
-from methods.symbolic.search import Problem, warm_up
+from methods.symbolic.problem import Problem
+from methods.symbolic.search import warm_up
 
 MODES = {
     "all": {},

@@ -58,8 +58,9 @@ from methods.lee.refine import Search
 from methods.prior import Prior
 from methods.symbolic import constants, programs
 from methods.symbolic import vocabulary as tok
+from methods.symbolic.problem import Problem
 from methods.symbolic.sampler import Sampler, SamplerConfig, sample_trees
-from methods.symbolic.search import SOLVED, Pool, Problem, warm_up
+from methods.symbolic.search import SOLVED, Pool, warm_up
 
 HELD_OUT = "held-out"
 _DRAWN = 300  # functions at a time; another number draws others

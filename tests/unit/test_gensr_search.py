@@ -21,7 +21,8 @@ from methods.gensr.method import GenSR as Adapter
 from methods.gensr.model import GenSR
 from methods.gensr.search import Search
 from methods.symbolic import vocabulary as tok
-from methods.symbolic.search import Pool, Problem
+from methods.symbolic.problem import Problem
+from methods.symbolic.search import Pool
 
 TINY = ModelConfig(
     width=32, heads=2, hidden=48, cell=16, encoders=1, decoders=2, z_width=16, max_length=20

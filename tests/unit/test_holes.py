@@ -8,7 +8,8 @@ import pytest
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.holes import Hole, fill, holes
-from methods.symbolic.search import Pool, Problem
+from methods.symbolic.problem import Problem
+from methods.symbolic.search import Pool
 
 X = np.random.default_rng(0).uniform(1, 2, size=(200, 3))
 ROWS = np.arange(len(X))

@@ -25,7 +25,7 @@ from methods.network.observations import Observations
 from methods.symbolic import search as pools
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
-from methods.symbolic.search import Problem
+from methods.symbolic.problem import Problem
 
 TINY = ModelConfig(
     width=32, heads=2, hidden=48, cell=16, encoders=2, decoders=2, z_width=16, max_length=20

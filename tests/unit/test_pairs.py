@@ -15,7 +15,8 @@ from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.archive import Entry
 from methods.symbolic.pairs import Parts, _inverse, _Products, _Sums, subtrees
-from methods.symbolic.search import Pool, Problem
+from methods.symbolic.problem import Problem
+from methods.symbolic.search import Pool
 
 NAMES = ("a", "b", "c")
 FINDS = ["sin x0", "square x1", "exp x1", "square x0", "* x2 sin x2", "/ x0 x1"]

@@ -14,14 +14,8 @@ from lee_bench.expression import parse
 from methods.prior import Prior
 from methods.symbolic import search
 from methods.symbolic import vocabulary as tok
-from methods.symbolic.search import (
-    Pool,
-    Problem,
-    digit_nats,
-    relevance,
-    with_affine,
-    without_affine,
-)
+from methods.symbolic.problem import Problem, relevance
+from methods.symbolic.search import Pool, digit_nats, with_affine, without_affine
 
 NAMES = ("a", "b", "c")
 
