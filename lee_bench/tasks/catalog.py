@@ -41,7 +41,7 @@ class TaskInfo:
         pmlb_name: PMLB's present name for it; None if PMLB does not have it.
         replaced: whether PMLB now has other data under this name.
         sha256: checksums of the files with these data that PMLB publishes or published.
-        values: `lee_bench.tasks.pmlb_files.rounded_fingerprint` of PMLB's values, if known.
+        values: `lee_bench.tasks.pmlb_files.fingerprint` of PMLB's values, if known.
     """
 
     name: str

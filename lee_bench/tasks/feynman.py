@@ -24,7 +24,10 @@ def ranges(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def generate(info: TaskInfo) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the data set: X float64 (n, d) and y float64 (n,), the same for a name everywhere."""
+    """Draw the data set: X float64 (n, d) and y float64 (n,).
+
+    The same for a name everywhere, but for the last digit of y, in which processors differ.
+    """
     low, high = ranges(info.name)
     seed = hashlib.sha256(info.name.encode()).digest()[:4]
     # RandomState, because numpy promises never to change its streams.

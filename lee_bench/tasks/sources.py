@@ -39,7 +39,8 @@ class Dataset:
         X: observations, float64, shape (n, d), columns as in `TaskInfo.features`; read-only.
         y: target, float64, shape (n,); read-only.
         source: where the rows come from, in words.
-        sha256: `fingerprint` of the values; equal for equal data from different sources.
+        sha256: `fingerprint` of the values; equal for equal data, whatever source or machine made
+            them.
     """
 
     info: TaskInfo
