@@ -91,9 +91,11 @@ def validate(module: GenSR, objective: Objective) -> dict[str, float]:
                     figures[f"{kind} accuracy"] = float(right / count)
         some, targets = prior[:SAMPLED], functions[:SAMPLED]
         clouds = some.sample(SAMPLES, generator).flatten(0, 1)[:, None]
-        figures["recovered"] = recovered(decoder, module.fuse(clouds), targets, generator)
+        found = recovered(decoder, module.fuse(clouds), targets, generator)
+        figures["recovered"] = float(found.float().mean())
         z = module.fuse(some.mean[:, None]).repeat_interleave(SAMPLES, 0)
-        figures["recovered at mean"] = recovered(decoder, z, targets, generator)
+        found = recovered(decoder, z, targets, generator)
+        figures["recovered at mean"] = float(found.float().mean())
     divergence = Divergence.of(posterior, prior)
     tokens = [nats for nats in divergence.tokens if nats == nats]
     total = posterior.divergence(prior).sum((1, 2)).mean()

@@ -34,7 +34,8 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
         `none`, `truth`, `mutant`, `own`, `best`: cross-entropy a token. `<kind> accuracy`: share of
         tokens predicted right. `g_eval`: median over functions of the root mean square error at
         unseen points, in units of the spread of y. `recovered`: share of functions whose exact
-        tokens are among the samples from the first estimate.
+        tokens are among the samples from the first estimate; `recovered, refined`: among as many,
+        of which all but the first `DECODES` were written after reading the best of those.
     """
     from methods.lee.objective import cross_entropy, evaluation_error, read
 
@@ -76,5 +77,11 @@ def validate(module: LEE, objective: Objective) -> dict[str, float]:
             figures[f"{kind} accuracy"] = float(right / count)
         figures["g_eval"] = float(evaluation_error(module, first).square().mean(1).sqrt().median())
         z = first.z[:SAMPLED].repeat_interleave(SAMPLES, 0)
-        figures["recovered"] = recovered(module.expression, z, functions[:SAMPLED], generator)
+        found = recovered(module.expression, z, functions[:SAMPLED], generator)
+        figures["recovered"] = float(found.float().mean())
+        again = some[some < SAMPLED]
+        z = readings["best"].z[: len(again)].repeat_interleave(SAMPLES - DECODES, 0)
+        found = ~missed[:SAMPLED].all(1)
+        found[again] |= recovered(module.expression, z, functions[again], generator)
+        figures["recovered, refined"] = float(found.float().mean())
     return figures

@@ -24,15 +24,18 @@ def functions(max_length: int) -> Batch:
 
 def recovered(
     decoder: ExpressionDecoder, z: Tensor, targets: Batch, generator: torch.Generator
-) -> float:
-    """Share of functions whose exact tokens are among decodes.
+) -> Tensor:
+    """Which functions have their exact tokens among decodes.
 
     Args:
         z: (B * S, z_tokens + MAX_VARIABLES, z_width): S for each function, each decoded once.
         targets: B functions.
+
+    Returns:
+        bool (B,)
     """
     samples = len(z) // len(targets)
     variables = targets.variables.repeat_interleave(samples)
     tokens, _ = decoder.sample(z, variables, generator=generator)
     hits = (tokens == targets.tokens.repeat_interleave(samples, 0)).all(1)
-    return float(hits.view(-1, samples).any(1).float().mean())
+    return hits.view(-1, samples).any(1)

@@ -46,7 +46,7 @@ from methods.network.functions import NumberedFunctions
 from methods.network.held_out import functions as held_out
 from methods.training import Feed, Settings, Trainer
 
-FIGURES = ["none", "truth", "mutant", "own", "best", "g_eval", "recovered"]
+FIGURES = ["none", "truth", "mutant", "own", "best", "g_eval", "recovered", "recovered, refined"]
 
 
 class Unseen(LEE):
