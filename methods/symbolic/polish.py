@@ -2,7 +2,7 @@
 
 Four steps, each of which the data decide, with the noise estimated from the candidate's residuals:
 
-1. *Signs.* abs(u) becomes u or -u where u has one sign on all rows.
+1. *Signs.* abs(u) becomes u or -u where u has one sign on all rows; again after step 2.
 2. *Prune.* Terms, factors and functions go whose removal, with all constants refitted, raises
    chi-squared by no more than log(n) for each constant saved (the Bayesian information criterion,
    Schwarz 1978, doi:10.1214/aos/1176344136).
@@ -214,6 +214,8 @@ def _stages(
     yield _Stage(neat(_formula(fit, {}, names)), ("refitted",))
     size = len(fit.tokens)
     fit = _pruned(fit, data, noise, deadline)
+    # The root of a square and a sum may have become that of the square alone.
+    fit = _Fit(*_without_abs(fit.tokens, fit.constants, all_X), fit.loss)
     steps = ("refitted",)
     if len(fit.tokens) < size:
         steps += (f"pruned {size - len(fit.tokens)} of {size} tokens",)

@@ -96,6 +96,14 @@ def test_abs_stays_where_the_argument_changes_sign():
     assert polished("abs(1 - a)", *sample("a - 1")) == "a - 1"
 
 
+def test_abs_that_pruning_leaves_goes_too():
+    """As of barmag1's law, found as the root of its square and of a number that is zero."""
+    X, y = sample("2*a - sin(b)")
+    assert polished("0.07*sqrt(193*(sin(b) - 2*a)**2 - 1e-5)", X, y) == "2*a - sin(b)"
+    X, y = sample("abs(2*a - b)")
+    assert polished("0.07*sqrt(193*(b - 2*a)**2 - 1e-5)", X, y) == "abs(b - 2*a)"
+
+
 def test_units_are_undone_in_the_formula():
     X, y = sample("2*a*b/(c + 3)")
     x_units, x_origins = {"a": 2.5, "b": 1000.0, "c": 0.1}, {"c": 1.5}
