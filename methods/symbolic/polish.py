@@ -224,10 +224,7 @@ def _stages(
     if pins:
         steps += (f"made {len(pins)} of {len(fit.constants)} constants exact",)
         yield _Stage(neat(_formula(fit, pins, names)), steps)
-    errors = _standard_errors(fit, _free(fit, pins), data, noise)
-    for i, (value, error) in enumerate(zip(fit.constants, errors, strict=True)):
-        if i not in pins:
-            pins[i] = _rounded(value, error)
+    fit, pins = _with_few_digits(fit, pins, data, noise)
     yield _Stage(neat(_formula(fit, pins, names)), steps)
 
 
@@ -315,7 +312,7 @@ def _relax(
             for i, (row, start) in enumerate(zip(rows, starts, strict=True))]  # fmt: skip
 
 
-def _free(fit: _Fit, pins: Mapping[int, Exact]) -> np.ndarray:
+def _free(fit: _Fit, pins: Mapping[int, Exact | float]) -> np.ndarray:
     return np.array([k not in pins for k in range(len(fit.constants))], dtype=bool)
 
 
@@ -439,6 +436,24 @@ def _snapped(
         else:
             refused.add(k)
     return fit, pins
+
+
+def _with_few_digits(
+    fit: _Fit, pins: Mapping[int, Exact], data: _Data, noise: float
+) -> tuple[_Fit, dict[int, Exact | float]]:
+    """Round what is not exact to the digits that count, the least known first, and refit the others
+    each time: where constants stand in for each other, rounding them side by side would tell.
+    """
+    rounded: dict[int, Exact | float] = dict(pins)
+    while (free := _free(fit, rounded)).any():
+        errors = _standard_errors(fit, free, data, noise)
+        with np.errstate(all="ignore"):
+            k = max(np.flatnonzero(free), key=lambda k: errors[k] / abs(fit.constants[k]))
+        rounded[k] = _rounded(fit.constants[k], errors[k])
+        start = fit.constants.copy()
+        start[k] = float(rounded[k])
+        (fit,) = _relax([fit.tokens], [start], data, _free(fit, rounded)[None])
+    return fit, rounded
 
 
 def _rounded(value: float, error: float) -> Exact | float:

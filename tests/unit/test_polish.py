@@ -167,6 +167,16 @@ def test_the_same_again():
     assert first.expression == second.expression
 
 
+def test_constants_that_stand_in_for_each_other_get_few_digits_even_without_time():
+    X, y = sample("sqrt(2*(a + b) + c/a)", noise=0.01, n=3000)
+    candidate = parse("59.6*sqrt(0.0005630311*(a + b) + 0.00028311*c/a)", NAMES)
+    late = polish(candidate, X, y, NAMES, deadline=0.0)
+    numbers = [repr(node.value) for node in late.expression.nodes if isinstance(node, Number)]
+    assert max(map(len, numbers)) <= 6
+    assert late.loss <= late.loss_before
+    assert polished(str(candidate), X, y) == "sqrt(2*a + 2*b + c/a)"
+
+
 TERMS = st.sampled_from(
     ["a", "b*c", "sin(a)", "exp(-b)", "a/(b + c)", "sqrt(a*b)", "log(c)", "abs(a - b)", "a**2*b"]
 )
