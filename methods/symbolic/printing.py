@@ -7,6 +7,7 @@ Nothing is expanded. What is finite keeps its value, up to rounding errors.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -81,7 +82,11 @@ _Value = _Product | _Sum
 
 def neat(expression: Expression) -> Expression:
     """Rewrite a formula the way it is best read; it computes the same."""
-    return Expression(_print(expression.fold(_leaf, _apply)))
+    return Expression(_print(_read(expression.nodes)))
+
+
+def _read(nodes: Sequence[Node]) -> _Value:
+    return Expression(tuple(nodes)).fold(_leaf, _apply)
 
 
 def _leaf(node: Node) -> _Value:
@@ -169,10 +174,55 @@ def _of_arc(name: str, argument: _Value) -> _Value | None:
     if not arc or abs(argument.number) != 1:
         return None
     odd = argument.number < 0 and name == "sin"
-    value = Expression(tuple(inside)).fold(_leaf, _apply)
+    value = _read(inside)
     if last.name != f"arc{name}":
         value = _sqrt(_add(_Product(), _negative(_power(value, _Product(Fraction(2))))))
     return _negative(value) if odd else value
+
+
+def _with_squared_wave(terms: tuple[_Product, ...]) -> tuple[_Product, ...]:
+    """Terms of a sum, with sin(x)**2 for 1/2 - cos(2*x)/2 or cos(x)**2 for 1 - sin(x)**2, where
+    that is shorter.
+    """
+    numbers = [term for term in terms if term.plain]
+    for number, term in itertools.product(numbers, terms):
+        square = _squared_wave(number.number, term)
+        if square is not None and len(_print(square)) < len(_print_terms((number, term))):
+            return (*(t for t in terms if t is not number and t is not term), square)
+    return terms
+
+
+def _squared_wave(number: Fraction | float, term: _Product) -> _Product | None:
+    """number + term as one square of a wave, if it is one."""
+    same = math.isfinite(number) and abs(term.number) == abs(number)
+    if not same or len(term.top) != 1 or term.bottom:
+        return None
+    sign = 1 if term.number == number else -1
+    match term.top[0].nodes:
+        case (*inside, Operator("cos")):
+            half = _factored(_read(inside)).times(Fraction(1, 2))
+            wave = _wave(Operator("cos" if sign > 0 else "sin", 1), _opened(half))
+            number = _join(number, Fraction(2), mul)
+        case (*inside, Operator("sin" | "cos" as name), Number(2), Operator("pow")) if sign < 0:
+            wave = _wave(Operator("cos" if name == "sin" else "sin", 1), _read(inside))
+        case _:
+            return None
+    return _factored(_power(wave, _Product(Fraction(2)))).times(number)
+
+
+def _with_waves_squared(product: _Product) -> _Product:
+    """x*sin(y)**2 for x*(1 - cos(2*y))/2, and what is alike, where it is shorter."""
+    for name in ("top", "bottom"):
+        parts = getattr(product, name)
+        for i, part in enumerate(parts):
+            number = product.number if name == "top" else 1 / product.number
+            joined = _with_squared_wave(tuple(term.times(number) for term in part.terms))
+            if len(joined) < len(part.terms) == 2:
+                rest = replace(product, number=Fraction(1), **{name: (*parts[:i], *parts[i + 1 :])})
+                other = _factored((_multiply if name == "top" else _divide)(rest, joined[0]))
+                if len(_print(other)) < len(_print(product)):
+                    return other
+    return product
 
 
 # --- numbers ----------------------------------------------------------------------------------
@@ -208,7 +258,7 @@ def _add(a: _Value, b: _Value) -> _Value:
             else:
                 term = _Product(number, term.top, term.bottom)
         found[key] = term
-    kept = tuple(term for term in found.values() if term.number != 0)
+    kept = _with_squared_wave(tuple(term for term in found.values() if term.number != 0))
     if len(kept) == 1:
         return kept[0]
     return _Sum(kept) if kept else _Product(Fraction(0))
@@ -287,7 +337,7 @@ def _collected(
         return _Product(Fraction(0))
     top, bottom = _cancelled(top, bottom)
     top, bottom = _with_powers_of_pi(top), _with_powers_of_pi(bottom)
-    return _opened(_with_joined_roots(_Product(number, top, bottom)))
+    return _opened(_with_waves_squared(_with_joined_roots(_Product(number, top, bottom))))
 
 
 def _cancelled(
@@ -375,6 +425,9 @@ def _sqrt(value: _Value) -> _Value:
     root = _factored(value)
     if root.number < 0:
         root = _with_sign_inside(root)
+    match root:
+        case _Product(1, (_Part((*inside, Number(2), Operator("pow"))),), ()):  # sqrt(x**2)
+            return _function(Operator("abs", 1), [_read(inside)])
     if root.number == 1 and not root.top and root.bottom:  # sqrt(1/x)
         below = _Product(top=root.bottom)
         return _Product(bottom=(_Part((*_print(_opened(below)), _SQRT), root=below),))

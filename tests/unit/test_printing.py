@@ -29,6 +29,18 @@ NAMES = ("x", "y", "z")
         ("sin(-arcsin(x))", "-x"),
         ("sin(2*arccos(x))", "sin(2*arccos(x))"),
         ("sin(0.5)", "sin(0.5)"),
+        ("1/2 - cos(4*pi*x*y)/2", "sin(2*pi*x*y)**2"),
+        ("(1 + cos(2*x))/2", "cos(x)**2"),
+        ("y*(1 - cos(2*x))/2", "y*sin(x)**2"),
+        ("3*y/(1/2 - cos(2*x)/2)", "3*y/sin(x)**2"),
+        ("0.7 - 0.7*cos(x + y)", "0.7 - 0.7*cos(x + y)"),
+        ("z - 3/2 + 3*cos(2*(x + y))/2", "z - 3*sin(x + y)**2"),
+        ("1 - cos(x)", "1 - cos(x)"),
+        ("1/2 - cos(x)/3", "1/2 - cos(x)/3"),
+        ("1 - sin(exp(x))**2", "cos(exp(x))**2"),
+        ("2*cos(x/y)**2 - 2", "-2*sin(x/y)**2"),
+        ("y + x*(1 - cos(z)**2)", "x*sin(z)**2 + y"),
+        ("1 + sin(x)**2", "sin(x)**2 + 1"),
         ("-3*y + x", "x - 3*y"),
         ("x - -3", "x + 3"),
         ("-(x - y)", "y - x"),
@@ -66,6 +78,8 @@ NAMES = ("x", "y", "z")
         ("x**(3/2)", "x**(3/2)"),
         ("(-x)**2 + (-y)**3", "x**2 - y**3"),
         ("sqrt(x + 1)**2", "x + 1"),
+        ("sqrt((x - y)**2)", "abs(x - y)"),
+        ("sqrt(2*x**2)", "sqrt(2*x**2)"),
         ("sqrt(2)*sqrt(x)", "sqrt(2*x)"),
         ("sqrt(1/2)*x", "x/sqrt(2)"),
         ("exp(x)*sqrt(1/(2*pi))", "exp(x)/sqrt(2*pi)"),
@@ -102,8 +116,14 @@ def _grow(children):
         ["neg", "inv", "square", "cube", "sqrt", "exp", "log", "sin", "cos", "tanh", "abs"]
     )
     binary = st.sampled_from(["add", "sub", "mul", "div", "add", "mul", "pow"])
+    waves = st.sampled_from(["cos", "sin", "cos square", "sin square"])
+
+    def with_one(names, join, a):
+        return (Number(1), *a, *(Operator(name, 1) for name in names.split()), Operator(join, 2))
+
     return st.one_of(
         st.builds(lambda op, a: (*a, Operator(op, 1)), unary, children),
+        st.builds(with_one, waves, st.sampled_from(["add", "sub"]), children),
         st.builds(lambda op, a, b: (*a, *b, Operator(op, 2)), binary, children, children),
     )
 
