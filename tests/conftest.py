@@ -73,6 +73,7 @@ class Maker:
         seed: int = 23654,
         seconds: float = 10.0,
         search: float = 2.0,
+        waited: float = 0.0,
     ) -> RunRecord:
         key = RunKey(
             suite, task, "builtin", method, settings, noise, seed, seconds, 1, PROTOCOL_VERSION
@@ -85,7 +86,12 @@ class Maker:
             formula=formula,
             candidates=({"formula": formula, "loss": 0.5, "complexity": 7.0},) if formula else (),
             chosen=0 if formula else None,
-            seconds={"search": search, "cell": search + 1.0},
+            seconds={
+                "search": search,
+                "cell": search + 1.0,
+                "cpu": search - waited,
+                "waited": waited,
+            },
             data={
                 "source": dataset.source,
                 "sha256": dataset.sha256,

@@ -121,7 +121,7 @@ def frame(
     table = aggregate.cells(cells)
     for sentence in aggregate.mixed_conditions(table):
         console.warn(f"{sentence} Compare with care.")
-    for sentence in aggregate.missing_cells(table):
+    for sentence in (*aggregate.missing_cells(table), *aggregate.crowded_cells(table)):
         console.warn(sentence)
     return store, table
 

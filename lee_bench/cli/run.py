@@ -32,6 +32,7 @@ class Retry(enum.StrEnum):
 
     NONE = "none"
     FAILED = "failed"
+    CROWDED = "crowded"
 
 
 def run(
@@ -111,7 +112,8 @@ def run(
     retry: Annotated[
         Retry,
         typer.Option(
-            help="Measure finished cells again: none, or those that failed.",
+            help="Measure finished cells again: none, those that failed, or those that other work "
+            "kept waiting for a processor.",
             rich_help_panel=_AGAIN,
         ),
     ] = Retry.NONE,
@@ -182,7 +184,7 @@ def run(
         return
     if todo:
         store.check_writable()
-        again = force or retry is Retry.FAILED
+        again = force or retry is not Retry.NONE
         bench = Bench(source, store, probes, memory_limit, again)
         left = _measure(todo, bench, jobs)
         if left is not None:
@@ -267,19 +269,26 @@ def _still_to_do(
 ) -> tuple[RunKey, ...]:
     if force:
         return keys
-    finished, again = store.finished(), retry is Retry.FAILED
-    return tuple(k for k in keys if str(k.path) not in finished or (again and _failed(k, store)))
+    finished, again = store.finished(), retry is not Retry.NONE
+    return tuple(
+        key
+        for key in keys
+        if str(key.path) not in finished or (again and _flaw(key, store) is retry)
+    )
 
 
-def _failed(key: RunKey, store: Store) -> bool:
-    """Whether the record of a finished cell holds no answer."""
+def _flaw(key: RunKey, store: Store) -> Retry:
+    """What `--retry` measures a finished cell again by."""
     from lee_bench.errors import RecordError
     from lee_bench.runs.record import Status
 
     try:
-        return store.read(key).status is not Status.OK
+        record = store.read(key)
     except RecordError:
-        return True
+        return Retry.FAILED
+    if record.status is not Status.OK:
+        return Retry.FAILED
+    return Retry.CROWDED if record.crowded else Retry.NONE
 
 
 def _default_jobs(threads: int, memory_mb: int) -> int:
@@ -306,7 +315,9 @@ def _say_plan(planned: Plan, source: DataSource, probes: dict[str, Probe]) -> No
 
 
 def _say_done(keys: tuple[RunKey, ...], todo: tuple[RunKey, ...], store: Store) -> None:
-    """Say how many cells are skipped and, unless reading them takes long, how many failed."""
+    """Say how many cells are skipped and, unless reading them takes long, which are flawed."""
+    from collections import Counter
+
     from lee_bench.cli import console
 
     skipped = len(keys) - len(todo)
@@ -315,8 +326,10 @@ def _say_done(keys: tuple[RunKey, ...], todo: tuple[RunKey, ...], store: Store) 
     words = f"{skipped} of {len(keys)} cells are done already"
     if skipped <= _MOST_READ:
         left = set(todo)
-        failed = sum(key not in left and _failed(key, store) for key in keys)
-        words += f"; {failed} of them failed: --retry failed measures them again" if failed else ""
+        flaws = Counter(_flaw(key, store) for key in keys if key not in left)
+        for flaw, what in ((Retry.FAILED, "failed"), (Retry.CROWDED, "waited for a processor")):
+            if flaws[flaw]:
+                words += f"; {flaws[flaw]} of them {what}: --retry {flaw} measures them again"
     console.note(f"{words}.")
 
 
@@ -429,6 +442,8 @@ def _conclude(
     cells = aggregate.cells(graded.grade(store, source, jobs, records=records))
     for sentence in aggregate.missing_cells(cells):
         console.warn(sentence)
+    for sentence in aggregate.crowded_cells(cells):
+        console.warn(f"{sentence} The same command with --retry crowded measures them again.")
     table = aggregate.summary(cells)
     if json_output:
         typer.echo(table.to_json(orient="records", indent=1))  # NaN becomes null

@@ -33,7 +33,7 @@ from lee_bench.tasks.catalog import find
 CELL_COLUMNS = [
     "suite", "task", "noise", "seed", "method", "label", "settings", "time_limit", "threads",
     "data", "data_sha256", "protocol", "machine", "status", "reason", "graded", "truth", "formula",
-    *(m.name for m in METRICS), "complexity_note", "cell_seconds", "peak_memory_mb",
+    *(m.name for m in METRICS), "complexity_note", "cell_seconds", "peak_memory_mb", "crowded",
 ]  # fmt: skip
 GROUP = ["suite", "noise", "label"]
 SUMMARISED = (R2_TEST, COMPLEXITY, ACCURATE, SOLVED, SECONDS)
@@ -79,6 +79,7 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
             "complexity_note": grade.complexity_note if grade else "",
             "cell_seconds": record.seconds.get("cell"),
             "peak_memory_mb": record.peak_memory_mb,
+            "crowded": record.crowded,
         }
         for metric in METRICS:
             row[metric.name] = getattr(grade, metric.name, None)
@@ -152,6 +153,19 @@ def missing_cells(frame: pd.DataFrame) -> list[str]:
             found.append(
                 f"Not all methods were measured on all cells of {suite}. Missing of "
                 f"{len(everything)}: {listed}. They are left out, not counted as misses."
+            )
+    return found
+
+
+def crowded_cells(frame: pd.DataFrame) -> list[str]:
+    """Where cells had to wait for a processor, as sentences."""
+    found = []
+    for suite, members in frame.groupby("suite"):
+        counts = members.groupby("label")["crowded"].sum()
+        if listed := ", ".join(f"{label} {n}" for label, n in counts.items() if n):
+            found.append(
+                f"Other work kept cells of {suite} waiting for a processor in more than a tenth of "
+                f"their search: {listed}. Their times are too long, and they may have found less."
             )
     return found
 

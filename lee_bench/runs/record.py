@@ -20,6 +20,8 @@ from typing import Any
 from lee_bench.errors import RecordError
 
 RECORD_VERSION = 1
+_WAITING = 0.1  # of the processor time that a search was due; in a quiet run it is 0.02
+_NOTICED = 0.1  # seconds
 """1: first format."""
 
 
@@ -115,7 +117,9 @@ class RunRecord:
         chosen: index of the answer in `candidates`.
         stop_reason: why the method stopped, in its own words.
         seconds: wall-clock seconds by phase: ``prepare``, ``search``, ``answer``, and ``cell``
-            for everything including the start of the process.
+            for everything including the start of the process. Of the search also ``cpu``, and
+            ``waited`` where the system tells it: processor seconds it had, and those it was ready
+            to use and did not get.
         peak_memory_mb: highest resident memory of the process tree that was seen, MiB.
         prediction_gap: largest difference between the method's own prediction and its formula on
             training rows, relative to the RMS of the target; None if it has no prediction.
@@ -145,6 +149,13 @@ class RunRecord:
     details: dict[str, Any] = field(default_factory=dict)
     started: str = ""
     version: int = RECORD_VERSION
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it waited for a processor too long to be compared: other work ran beside it."""
+        waited = self.seconds.get("waited", 0.0)
+        due = self.seconds.get("cpu", 0.0) + waited
+        return waited > max(_WAITING * due, _NOTICED)
 
     def to_json(self) -> str:
         """The stored text; half a surrogate pair, which no file can hold, as its code point."""

@@ -50,9 +50,11 @@ def measure(folder: Path, request: Request) -> Answer:
         method = load_class(request.target)(**request.settings)
         method.prepare(request.task, request.budget, request.seed)
     with phase("search"):
-        cpu = time.process_time()
+        cpu, waited = time.process_time(), _waited()
         method.search(request.task, request.budget, request.seed)
         seconds["cpu"] = time.process_time() - cpu
+        if waited is not None:
+            seconds["waited"] = max(0.0, _waited() - waited)
     with phase("answer"):
         outcome = method.answer()
         if not isinstance(outcome, Outcome):
@@ -67,6 +69,17 @@ def measure(folder: Path, request: Request) -> Answer:
         seconds=seconds,
         versions=versions(type(method)),
     )
+
+
+def _waited() -> float | None:
+    """Seconds for which threads of this process were ready to run and had no processor; None where
+    the system does not tell. Linux does.
+    """
+    nanoseconds = []
+    for file in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            nanoseconds.append(int(file.read_text(encoding="ascii").split()[1]))
+    return sum(nanoseconds) / 1e9 if nanoseconds else None
 
 
 def _predictions(outcome: Outcome, request: Request) -> list[float] | None:

@@ -85,6 +85,21 @@ def test_finished_cells_that_failed_are_said_with_the_way_to_repeat_them(typed, 
     assert "--retry" not in typed("run", *same, "--noise", "0.1").stderr
 
 
+def test_cells_that_waited_for_a_processor_are_said_and_measured_again(typed, made, tmp_path):
+    cells = [made.ok(method="linear", waited=0.5), made.ok(method="linear", noise=0.1, waited=0.1)]
+    store = made.store(tmp_path / "results", *cells)
+    same = ("--task", made.task, "--method", "linear", "--data", "builtin", "--time-limit", "10")
+    grid = ("run", *same, "--noise", "0", "--noise", "0.1")
+    done = typed(*grid)
+    assert "1 of them waited for a processor: --retry crowded measures them again." in done.stderr
+    assert "in more than a tenth of their search: linear 1." in done.stderr.replace("\n", " ")
+    assert "linear 1." in typed("pareto", tmp_path / "results").stderr
+    again = typed(*grid, "--retry", "crowded")
+    assert again.returncode == 0, again.stderr
+    assert "--retry" not in again.stderr
+    assert [store.read(cell.key) == cell for cell in cells] == [False, True]
+
+
 def test_a_table_over_different_cells_says_so(typed, made, tmp_path):
     tasks = (made.task, "strogatz_lv1")
     cells = [made.ok("x", task=task, method=name) for task in tasks for name in ("linear", "lee")]

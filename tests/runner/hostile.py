@@ -29,6 +29,18 @@ class Fake(Method):
         return Outcome((Candidate(self.formula),), stop_reason="done")
 
 
+class Rivalled(Fake):
+    """Shares its only processor for 0.8 s."""
+
+    def search(self, task, budget, seed):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as rival:
+            end = time.monotonic() + 0.8
+            while time.monotonic() < end:
+                pass
+            rival.kill()
+
+
 class Good(Fake):
     def answer(self):
         return Outcome(

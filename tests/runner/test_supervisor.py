@@ -68,6 +68,15 @@ def test_a_good_method_is_measured():
     assert {"lee-bench", "python", "numpy"} <= set(record.versions)
 
 
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux tells it")
+def test_who_waits_for_a_processor_is_told_from_who_does_not():
+    record = run("Rivalled", seconds=5.0)
+    assert record.status is Status.OK, record.reason
+    assert record.seconds["waited"] > 0.15
+    assert record.crowded
+    assert not run("Good").crowded
+
+
 def test_numbers_of_numpy_are_numbers():
     record = run("CountsInNumpy")
     assert (record.status, record.chosen) == (Status.OK, 1), record.reason

@@ -278,7 +278,7 @@ def _cautions(cells: pd.DataFrame) -> list[str]:
     ungraded = int((~cells["graded"]).sum())
     if ungraded:
         said.append(f"{ungraded} cells could not be graded and are left out of all scores.")
-    return said + aggregate.missing_cells(cells)
+    return said + aggregate.missing_cells(cells) + aggregate.crowded_cells(cells)
 
 
 def _failures(cells: pd.DataFrame) -> tuple[list[Failure], int]:
