@@ -452,7 +452,7 @@ def _with_few_digits(
         rounded[k] = _rounded(fit.constants[k], errors[k])
         start = fit.constants.copy()
         start[k] = float(rounded[k])
-        (fit,) = _relax([fit.tokens], [start], data, _free(fit, rounded)[None])
+        (fit,) = _relax([fit.tokens], [start], data, _free(fit, rounded)[None], steps=8)
     return fit, rounded
 
 
