@@ -224,7 +224,7 @@ def _stages(
     if pins:
         steps += (f"made {len(pins)} of {len(fit.constants)} constants exact",)
         yield _Stage(neat(_formula(fit, pins, names)), steps)
-    fit, pins = _with_few_digits(fit, pins, data, noise)
+    fit, pins = _with_few_digits(fit, pins, data, noise, deadline)
     yield _Stage(neat(_formula(fit, pins, names)), steps)
 
 
@@ -439,7 +439,7 @@ def _snapped(
 
 
 def _with_few_digits(
-    fit: _Fit, pins: Mapping[int, Exact], data: _Data, noise: float
+    fit: _Fit, pins: Mapping[int, Exact], data: _Data, noise: float, deadline: float
 ) -> tuple[_Fit, dict[int, Exact | float]]:
     """Round what is not exact to the digits that count, the least known first, and refit the others
     each time: where constants stand in for each other, rounding them side by side would tell.
@@ -452,7 +452,8 @@ def _with_few_digits(
         rounded[k] = _rounded(fit.constants[k], errors[k])
         start = fit.constants.copy()
         start[k] = float(rounded[k])
-        (fit,) = _relax([fit.tokens], [start], data, _free(fit, rounded)[None], steps=8)
+        steps = 8 if time.perf_counter() < deadline else 2  # one step corrects most of it
+        (fit,) = _relax([fit.tokens], [start], data, _free(fit, rounded)[None], steps=steps)
     return fit, rounded
 
 
