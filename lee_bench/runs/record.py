@@ -20,9 +20,10 @@ from typing import Any
 from lee_bench.errors import RecordError
 
 RECORD_VERSION = 1
+"""1: first format."""
+
 _WAITING = 0.1  # of the processor time that a search was due; in a quiet run it is 0.02
 _NOTICED = 0.1  # seconds
-"""1: first format."""
 
 
 class Status(enum.StrEnum):

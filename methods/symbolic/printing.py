@@ -210,14 +210,16 @@ def _squared_wave(number: Fraction | float, term: _Product) -> _Product | None:
     return _factored(_power(wave, _Product(Fraction(2)))).times(number)
 
 
-def _with_waves_squared(product: _Product) -> _Product:
+def _with_wave_in_factor(product: _Product) -> _Product:
     """x*sin(y)**2 for x*(1 - cos(2*y))/2, and what is alike, where it is shorter."""
     for name in ("top", "bottom"):
         parts = getattr(product, name)
         for i, part in enumerate(parts):
+            if len(part.terms) != 2:
+                continue
             number = product.number if name == "top" else 1 / product.number
             joined = _with_squared_wave(tuple(term.times(number) for term in part.terms))
-            if len(joined) < len(part.terms) == 2:
+            if len(joined) == 1:
                 rest = replace(product, number=Fraction(1), **{name: (*parts[:i], *parts[i + 1 :])})
                 other = _factored((_multiply if name == "top" else _divide)(rest, joined[0]))
                 if len(_print(other)) < len(_print(product)):
@@ -337,7 +339,7 @@ def _collected(
         return _Product(Fraction(0))
     top, bottom = _cancelled(top, bottom)
     top, bottom = _with_powers_of_pi(top), _with_powers_of_pi(bottom)
-    return _opened(_with_waves_squared(_with_joined_roots(_Product(number, top, bottom))))
+    return _opened(_with_wave_in_factor(_with_joined_roots(_Product(number, top, bottom))))
 
 
 def _cancelled(
