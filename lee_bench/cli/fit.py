@@ -96,7 +96,7 @@ def fit(
     model: Annotated[
         str,
         typer.Option(
-            help="LEE's size, small or base, or a folder with its weights.",
+            help="LEE's size (small ships), or a folder with weights of your own.",
             rich_help_panel=_SEARCH,
         ),
     ] = "small",

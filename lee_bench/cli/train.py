@@ -17,7 +17,7 @@ TRAINABLE = ("lee", "gensr")
 def train(
     method: Annotated[str, typer.Argument(help="Method to train: lee or gensr.", metavar="METHOD")],
     minutes: Annotated[
-        float, typer.Option(help="Wall-clock minutes of this sitting.", min=0.01)
+        float, typer.Option(help="Wall-clock minutes of this run.", min=0.01)
     ] = 150.0,
     size: Annotated[str, typer.Option(help="Size of the network: small or base.")] = "small",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

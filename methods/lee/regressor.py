@@ -58,7 +58,7 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         max_rounds: rounds after which to stop; 0 for none.
         patience: how many times as many expressions as until the last gain are tried without
             another before the search gives up; 0 uses all of the time.
-        model: `small` or `base`, or a folder with weights of your own.
+        model: `small`, which ships, or a folder with weights of your own.
         start: a formula, or several, to start from, in the features' names; names that are no
             identifiers stand in backticks: ``2*`speed (m/s)`**2``. Its constants are a first guess.
         threads: processor cores; None for as many as torch may use.

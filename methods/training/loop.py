@@ -83,7 +83,7 @@ class Settings:
     Attributes:
         rate, hidden_rate: learning rates at their height, of AdamW and of Muon.
         warmup: first steps, over which the rate rises; past so many it falls as 1/sqrt(step).
-        cooldown: last share of a sitting's time over which the rate falls to nothing.
+        cooldown: last share of a run's time over which the rate falls to nothing.
         weight_decay: in units of the rate.
         betas: of AdamW.
         clip: largest norm of the gradient.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lee_bench.cli.progress import RunProgress
@@ -224,12 +226,15 @@ def test_a_cell_that_cannot_be_started_ends_the_run_in_words(typed, monkeypatch)
     assert "could not be run: No space left on device." in done.stderr
 
 
+MARK = "LEE_BENCH_TESTED_BY"  # tells workers of a test's run from those of tests beside it
+
+
 def start(command, tmp_path, *arguments: str) -> subprocess.Popen:
     """Start a run of a method that uses all its time, and wait for the first record."""
     process = subprocess.Popen(
         [command, "run", *arguments, "--suite", "strogatz", "--data", "builtin", "--noise", "0"],
         cwd=tmp_path,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1", MARK: str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -241,15 +246,13 @@ def start(command, tmp_path, *arguments: str) -> subprocess.Popen:
     return process
 
 
-def workers() -> list[int]:
+def workers(tmp_path) -> list[psutil.Process]:
     found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = entry.read_bytes()
-        except OSError:
-            continue
-        if b"lee_bench.runs.worker" in command:
-            found.append(int(entry.parent.name))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            mine = process.environ().get(MARK) == str(tmp_path)
+            if mine and "lee_bench.runs.worker" in process.cmdline():
+                found.append(process)
     return found
 
 
@@ -274,18 +277,19 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert all(record in records(tmp_path) for record in kept)
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="counts processes in /proc")
 def test_kill_nine_loses_the_cells_in_flight_and_nothing_else(command, lee_bench, tmp_path):
     process = start(command, tmp_path, *STEADY)
-    before = set(workers())
+    deadline = time.monotonic() + 20
+    while not workers(tmp_path):  # between two cells there is none
+        assert time.monotonic() < deadline
     process.kill()
     process.communicate()
     for record in records(tmp_path):
         assert record["status"] == "ok"
     deadline = time.monotonic() + 5
-    while before & set(workers()) and time.monotonic() < deadline:
+    while workers(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not before & set(workers()), "a worker outlived its parent"
+    assert not workers(tmp_path), "a worker outlived its parent"
     arguments = ("--suite", "strogatz", "--data", "builtin", "--noise", "0")
     done = lee_bench("run", *STEADY, *arguments)
     assert (done.returncode, len(records(tmp_path))) == (0, 42)

@@ -169,5 +169,6 @@ def test_it_keeps_the_budget_on_large_data(name):
     budget = Budget(seconds=1)
     record = run(name, Task(X, y, tuple(f"x{i}" for i in range(10))), budget)
     assert record.status is Status.OK, f"{record.reason}\n{record.stderr}"
-    assert record.seconds["search"] < budget.seconds * 1.05 + 0.3
+    waited = record.seconds.get("waited", 0.0)  # for a processor: tests run beside each other
+    assert record.seconds["search"] - waited < budget.seconds * 1.05 + 0.3
     assert record.seconds["cpu"] < record.seconds["search"] * 1.2 + 0.3

@@ -103,7 +103,9 @@ def test_panels_files_and_failures(tmp_path):
 
 
 def test_nothing_to_draw_is_still_a_picture(tmp_path):
-    assert all(path.stat().st_size for path in pareto(table([(np.nan, np.nan)]), tmp_path / "p"))
+    sizes = [path.stat().st_size for path in pareto(table([(np.nan, np.nan)]), tmp_path / "p")]
+    assert len(sizes) == 2
+    assert all(sizes)
 
 
 def test_published_results_are_named_and_their_differences_stated():

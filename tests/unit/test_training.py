@@ -13,6 +13,13 @@ from torch import nn
 from lee_bench.errors import SetupError, UsageError
 from methods.training import Muon, Settings, Trainer, matmul_rate, pick_device
 
+# torch warns where there are fewer cores than workers, and on rare occasions one of its workers
+# aborts when it is told to end, which is told as an exception nobody can catch.
+with_workers = pytest.mark.filterwarnings(
+    "ignore:This DataLoader will create",
+    "ignore:Exception ignored in.*DataLoaderIter:pytest.PytestUnraisableExceptionWarning",
+)
+
 STEADY = Settings(rate=1e-2, warmup=1, cooldown=0.0, average=50)
 
 
@@ -159,6 +166,7 @@ def test_time_ends_a_run(tmp_path):
     assert (tmp_path / f"step-{progress.step:09d}").is_dir()
 
 
+@with_workers
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_error_in_the_data_is_not_swallowed(tmp_path, workers):
     run = trainer(tmp_path, 10, Settings(workers=workers), broken_from=4)
@@ -166,6 +174,7 @@ def test_an_error_in_the_data_is_not_swallowed(tmp_path, workers):
         run.run(minutes=5)
 
 
+@with_workers
 def test_worker_processes_make_the_same_batches(tmp_path):
     trainer(tmp_path / "thread", 20).run(minutes=5)
     trainer(tmp_path / "workers", 20, replace(STEADY, workers=2)).run(minutes=5)
@@ -211,7 +220,6 @@ def test_muon_moves_all_directions_alike():
 
 def test_devices():
     assert pick_device("cpu").type == "cpu"
-    assert pick_device("auto").type in ("cpu", "cuda")
     with pytest.raises(UsageError):
         pick_device("abacus")
     assert matmul_rate(torch.device("cpu"), torch.float32, 1) > 1e8
