@@ -49,6 +49,8 @@ NEGLIGIBLE = 1e-4
 PI = sympy.Float("3.1415926535")
 """Pi as SRBench writes it, in the true formulas and in the models."""
 
+RAW_COUNT = "raw count used"
+"""What a note says where sympy gave no simplified form."""
 TIME_LIMIT = 10.0
 """Seconds of processor time for one question to sympy."""
 MEMORY_LIMIT_MB = 2048
@@ -221,7 +223,7 @@ class SymbolicGrader:
         def wait() -> SymbolicGrade:
             answer, problem = self._answer(counted)
             if answer is None:
-                grade = SymbolicGrade(raw, f"simplify {problem}, raw count used")
+                grade = SymbolicGrade(raw, f"simplify {problem}, {RAW_COUNT}")
             else:
                 grade = SymbolicGrade(*answer)
             if not solved:

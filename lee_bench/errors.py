@@ -47,13 +47,14 @@ class RecordError(SetupError):
     """A stored record cannot be read: damaged, or written by a newer version."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: str, known: Iterable[str], listed_by: str = "") -> UsageError:
     """Build the error for a name that does not exist, offering the nearest ones that do.
 
     Args:
         kind: what was named, e.g. ``"method"``.
         name: what the user wrote.
         known: all names that would have been right.
+        listed_by: a command that lists them, for where they are many.
     """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
@@ -61,6 +62,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
         hint = f"Did you mean {' or '.join(near)}?"
     elif len(known) <= 12:
         hint = f"Known: {', '.join(known)}."
+    elif listed_by:
+        hint = f"There are {len(known)} known names; `{listed_by}` lists them."
     else:
-        hint = f"There are {len(known)} known names; `lee-bench {kind}s` lists them."
+        hint = f"There are {len(known)} known names, e.g. {', '.join(known[:6])}."
     return UsageError(f"No {kind} is called '{name}'.", hint)

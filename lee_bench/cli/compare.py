@@ -135,7 +135,7 @@ def _table(table: pd.DataFrame) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from lee_bench.evidence.metrics import METRICS
+    from lee_bench.evidence.metrics import LABELS
     from lee_bench.evidence.words import number, p_text, panel_name
 
     view = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
@@ -143,7 +143,6 @@ def _table(table: pd.DataFrame) -> Table:
     view.add_column("score", no_wrap=True)
     for name in ("tasks", "win/tie/loss", "difference", "effect", "p"):
         view.add_column(name, justify="right", no_wrap=True)
-    labels = {metric.name: metric.label for metric in METRICS}
     paired = table[table["tasks"] > 0]
     in_order = paired.sort_values(["suite", "noise", "method", "against"], kind="stable")
     for (suite, noise), panel in in_order.groupby(["suite", "noise"], sort=False):
@@ -155,7 +154,7 @@ def _table(table: pd.DataFrame) -> Table:
             pair = f"{row.method} against {row.against}"
             view.add_row(
                 "" if pair == last else escape(pair),
-                labels[row.metric],
+                LABELS[row.metric],
                 str(row.tasks),
                 f"{row.wins}/{row.ties}/{row.losses}",
                 f"{number(row.difference, '.3g')} "

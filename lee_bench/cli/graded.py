@@ -269,6 +269,7 @@ def summary_notes(table: pd.DataFrame) -> list[str]:
         )
     if total["raw_counts"]:
         notes.append(
-            f"{total['raw_counts']} formulas were too much for sympy; their size is the raw count."
+            f"sympy gave no simplified form of {total['raw_counts']} formulas; their size is the "
+            "raw count."
         )
     return notes

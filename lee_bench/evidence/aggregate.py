@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lee_bench.equivalence import RAW_COUNT
 from lee_bench.errors import UsageError
 from lee_bench.evidence.grade import Cell, is_gradable
 from lee_bench.evidence.metrics import (
@@ -25,9 +26,9 @@ from lee_bench.evidence.metrics import (
     Summary,
     judged,
 )
-from lee_bench.evidence.pareto import ranks
+from lee_bench.evidence.pareto import costs, ranks
 from lee_bench.evidence.stats import interval
-from lee_bench.runs.record import Status, settings_words
+from lee_bench.runs.record import Status, method_words
 from lee_bench.tasks.catalog import find
 
 CELL_COLUMNS = [
@@ -44,8 +45,8 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
 
     Metrics are float64, NaN where there is no value: in a failed or ungraded cell, where a
     prediction was not finite, and for ``symbolic_solution`` where no true formula is known.
-    ``truth`` and ``formula`` are None where there is none. ``label`` is the method's name, with
-    what sets its runs apart where they differ.
+    ``truth`` and ``formula`` are None where there is none. ``label`` is the method's name and
+    settings, with what else sets its runs in a suite apart where they differ.
     """
 
     @functools.cache
@@ -98,20 +99,25 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
 def _add_labels(rows: list[dict]) -> None:
     """Name each method; runs of one method under different conditions are not one method."""
     in_words = {
-        "settings": settings_words,
         "time_limit": "{:g} s".format,
         "threads": "{} threads".format,
         "data": "{} data".format,
         "protocol": "protocol {}".format,
     }
+
+    def place(row: dict) -> tuple[str, str, str]:
+        return row["suite"], row["method"], row["settings"]
+
     seen = defaultdict(set)
     for row in rows:
         for column in in_words:
-            seen[row["suite"], row["method"], column].add(row[column])
+            # Kinds of data may differ from task to task, where only some files are at hand.
+            task = row["task"] if column == "data" else ""
+            seen[*place(row), column, task].add(row[column])
+    differ = {key[:-1] for key, values in seen.items() if len(values) > 1}
     for row in rows:
-        differs = [c for c in in_words if len(seen[row["suite"], row["method"], c]) > 1]
-        words = [in_words[column](row[column]) for column in differs]
-        row["label"] = " ".join(filter(None, [row["method"], *words]))
+        words = [in_words[c](row[c]) for c in in_words if (*place(row), c) in differ]
+        row["label"] = " ".join([method_words(row["method"], row["settings"]), *words])
 
 
 def mixed_conditions(frame: pd.DataFrame) -> list[str]:
@@ -184,7 +190,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         - ``r2_test``, ``complexity``, ``seconds``: medians over the cells that have the value;
         - ``r2_test_low``, ``r2_test_high`` and so on for complexity, seconds and both shares:
           limits of their 95 % bootstrap intervals over tasks, NaN for a single task;
-        - ``raw_counts``: cells whose complexity is the raw count, because sympy gave up;
+        - ``raw_counts``: cells whose complexity is the raw count, as sympy gave no simpler form;
         - ``accuracy_solution``, ``symbolic_solution``: shares of all graded or failed cells, in
           [0, 1], the second of tasks whose true formula is known only; NaN without such cells;
         - ``rank``, ``rank_time``: number of the Pareto front, 1 is best, among the methods of the
@@ -199,8 +205,7 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     for name, cost in (("rank", COMPLEXITY), ("rank_time", SECONDS)):
         table[name] = float("nan")
         for _, panel in table.groupby(["suite", "noise"]):
-            costs = panel[[cost.name, R2_TEST.name]].to_numpy(float) * [1.0, -1.0]
-            table.loc[panel.index, name] = ranks(costs)
+            table.loc[panel.index, name] = ranks(costs(panel[cost.name], panel[R2_TEST.name]))
     return table
 
 
@@ -228,7 +233,7 @@ def _summarise(members: pd.DataFrame) -> dict:
         "failures": ", ".join(f"{n} {status}" for status, n in counts.items()),
         "ungraded": int((~members["graded"]).sum()),
         "undefined": int((members["graded"] & ~failed & members[R2_TEST.name].isna()).sum()),
-        "raw_counts": int(members["complexity_note"].str.contains("raw count").sum()),
+        "raw_counts": int(members["complexity_note"].str.contains(RAW_COUNT).sum()),
         **numbers,
     }
 

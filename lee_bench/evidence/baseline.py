@@ -49,6 +49,9 @@ class Baseline:
     def of(cls, frame: pd.DataFrame, exact: tuple[str, ...] = ()) -> Baseline:
         """Take what is needed from `aggregate.cells`.
 
+        A failed cell has not found its law; no verdict on it has only a task whose law nobody
+        knows.
+
         Raises:
             SetupError: a cell is not graded; it would never be held to anything.
         """
@@ -58,6 +61,9 @@ class Baseline:
                 f"{left} cells could not be graded, and what has no grade cannot be compared.",
                 "`lee-bench grade RESULTS` says why; grade them, or delete their records.",
             )
+        frame = frame.copy()
+        missed = frame["truth"].notna() & frame[SOLVED.name].isna()
+        frame.loc[missed, SOLVED.name] = 0.0
         cells = frame[_COLUMNS].sort_values(CELL).reset_index(drop=True)
         return cls(cells.fillna({"data_sha256": ""}), exact)  # where a method was not even started
 

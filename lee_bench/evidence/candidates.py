@@ -11,7 +11,7 @@ from lee_bench.errors import ExpressionError, LeeBenchError
 from lee_bench.evidence import aggregate
 from lee_bench.evidence.grade import Cell, MeasuredOn
 from lee_bench.evidence.metrics import r2
-from lee_bench.evidence.pareto import ranks
+from lee_bench.evidence.pareto import costs, ranks
 from lee_bench.expression import parse
 from lee_bench.runs.record import RunRecord
 from lee_bench.tasks.sources import DataSource
@@ -56,6 +56,5 @@ def of_task(
                          candidate["formula"]])  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS)
     for _, panel in table.groupby("noise"):
-        costs = panel[["complexity_raw", "r2_test"]].to_numpy(float) * [1.0, -1.0]
-        table.loc[panel.index, "rank"] = ranks(costs)
+        table.loc[panel.index, "rank"] = ranks(costs(panel["complexity_raw"], panel["r2_test"]))
     return table, list(troubles.values())

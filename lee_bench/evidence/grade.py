@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from lee_bench.equivalence import TIME_LIMIT, SymbolicGrade, SymbolicGrader
+from lee_bench.equivalence import SymbolicGrade, SymbolicGrader
 from lee_bench.errors import DataError, ExpressionError, LeeBenchError
 from lee_bench.evidence.metrics import is_accurate, r2, rmse
 from lee_bench.expression import parse
@@ -102,12 +102,6 @@ def read_grade(store: Store, record: RunRecord) -> Grade | None:
         return None
 
 
-def load(store: Store) -> tuple[list[Cell], list[LeeBenchError]]:
-    """All readable records with their grades, and what was wrong with the others."""
-    records, problems = store.records()
-    return [Cell(record, read_grade(store, record)) for record in records], problems
-
-
 def grade_all(
     store: Store,
     source: DataSource,
@@ -115,7 +109,6 @@ def grade_all(
     *,
     records: Iterable[RunRecord] | None = None,
     force: bool = False,
-    seconds: float = TIME_LIMIT,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Cell], list[LeeBenchError]]:
     """Grade what is not graded yet; each grade is on disk as soon as it is known.
@@ -127,7 +120,6 @@ def grade_all(
         jobs: processes for sympy.
         records: only these; None takes all of the store.
         force: grade anew what is graded.
-        seconds: limit for each question to sympy.
         progress: called with the numbers of graded cells and of all that need it.
 
     Returns:
@@ -142,7 +134,7 @@ def grade_all(
     todo = [r for r in records if is_gradable(r) and grades.get(r.key) is None]
     todo.sort(key=lambda r: (r.key.data, r.key.suite, r.key.task, r.key.seed, r.key.noise))
     if todo:
-        fresh, troubles = _grade(todo, store, source, jobs, seconds, progress)
+        fresh, troubles = _grade(todo, store, source, jobs, progress)
         grades |= fresh
         problems = problems + troubles
     return [Cell(record, grades.get(record.key)) for record in records], problems
@@ -153,7 +145,6 @@ def _grade(
     store: Store,
     source: DataSource,
     jobs: int,
-    seconds: float,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[RunKey, Grade], list[LeeBenchError]]:
     grades: dict[RunKey, Grade] = {}
@@ -168,7 +159,7 @@ def _grade(
         if progress:
             progress(len(grades), len(todo))
 
-    with SymbolicGrader(jobs, seconds) as grader:
+    with SymbolicGrader(jobs) as grader:
         for record in todo:
             try:
                 info, parts = data.of(record)
@@ -215,11 +206,12 @@ class MeasuredOn:
         return info, self._split[1]
 
     def _load(self, info: TaskInfo, kind: str) -> Dataset:
-        if self.source.mode != kind and self.source.kind(info) != kind:
-            if kind not in self._others:
-                self._others[kind] = DataSource(kind, self.source.files.root)
-            return self._others[kind].load(info)
-        return self.source.load(info)
+        if self.source.mode == kind:
+            return self.source.load(info)
+        if kind not in self._others:
+            files = self.source.files
+            self._others[kind] = DataSource(kind, files.root, files.url)
+        return self._others[kind].load(info)
 
 
 def _begin(

@@ -65,6 +65,7 @@ METRICS = (
     ACCURATE,
     SOLVED,
 )
+LABELS = {metric.name: metric.label for metric in METRICS}
 
 
 def judged(cells: pd.DataFrame, metric: Metric) -> pd.DataFrame:

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+ROUNDING = 1e-10
+"""What 1 - R² is below where nothing but rounding errors is left."""
+
+
+def costs(cost: ArrayLike, r2: ArrayLike) -> np.ndarray:
+    """A cost and the lost part of R², of which rounding errors are none, as (n, 2) for `ranks`."""
+    lost = 1.0 - np.asarray(r2, dtype=np.float64)
+    return np.column_stack([cost, np.where(lost < ROUNDING, 0.0, lost)])
 
 
 def on_front(costs: np.ndarray) -> np.ndarray:

@@ -49,6 +49,15 @@ def look(method: str) -> tuple[str, str]:
     return _COLOURS[number % len(_COLOURS)], _MARKS[number // len(_COLOURS) % len(_MARKS)]
 
 
+def line_styles(table: pd.DataFrame) -> dict[str, str]:
+    """A line style for each label: settings of one method, which share its look, differ in it."""
+    styles = {}
+    for _, own in table.groupby("method"):
+        cycle = itertools.cycle(("-", "--", ":", "-."))
+        styles |= dict(zip(sorted(set(own["label"])), cycle, strict=False))
+    return styles
+
+
 def nines(r2: np.ndarray | pd.Series) -> np.ndarray:
     """Height on the R² axis, -log10(1 - R²): 0.9 is 1, 0.99 is 2, 0.999 is 3.
 

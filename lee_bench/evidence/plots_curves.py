@@ -15,17 +15,24 @@ from matplotlib.ticker import PercentFormatter
 from lee_bench.evidence.aggregate import SUMMARISED
 from lee_bench.evidence.metrics import (
     ACCURATE,
-    METRICS,
+    LABELS,
     R2_TEST,
     SOLVED,
     Metric,
     Summary,
     judged,
 )
-from lee_bench.evidence.plots import caption, dress, log_ticks, look, nines, save, scale_r2
+from lee_bench.evidence.plots import (
+    caption,
+    dress,
+    line_styles,
+    log_ticks,
+    look,
+    nines,
+    save,
+    scale_r2,
+)
 from lee_bench.evidence.words import panel_name
-
-LABELS = {metric.name: metric.label for metric in METRICS}
 
 
 def ranks(table: pd.DataFrame, stem: Path) -> list[Path]:
@@ -110,16 +117,18 @@ def draw_noise(table: pd.DataFrame) -> Figure:
 
 def _noise_panel(ax: Axes, members: pd.DataFrame, metric: Metric, levels: list[float]) -> None:
     methods = list(members.groupby("label"))
+    lines = line_styles(members)
     height = nines if metric is R2_TEST else (lambda values: values)
-    for place, (_, own) in enumerate(methods):
+    for place, (label, own) in enumerate(methods):
         own = own.sort_values("noise")
         colour, mark = look(own["method"].iloc[0])
         aside = 0.3 * ((place + 0.5) / len(methods) - 0.5)  # so that intervals do not hide others
         x = np.array([levels.index(level) for level in own["noise"]]) + aside
         low, high = (height(own[metric.name + end]) for end in ("_low", "_high"))
         ax.vlines(x, low, high, color=colour, linewidth=0.9, alpha=0.6)
-        ax.plot(x, height(own[metric.name]), mark, linestyle="-", linewidth=1.1, color=colour,
-                markersize=6.5, markeredgecolor="white", markeredgewidth=0.7)  # fmt: skip
+        ax.plot(x, height(own[metric.name]), mark, linestyle=lines[label], linewidth=1.1,
+                color=colour, markersize=6.5, markeredgecolor="white",
+                markeredgewidth=0.7)  # fmt: skip
     ax.set_xticks(range(len(levels)), [f"{level:g}" for level in levels])
     ax.set_xlim(-0.4, len(levels) - 0.6)
     if metric is R2_TEST:
@@ -129,6 +138,8 @@ def _noise_panel(ax: Axes, members: pd.DataFrame, metric: Metric, levels: list[f
         ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     elif members[metric.name].notna().any():
         ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        ax.set_ylim(low / 1.6, high * 1.6)  # no less, or there may be no tick between
         log_ticks(ax.yaxis, *ax.get_ylim())
 
 
@@ -154,6 +165,7 @@ def draw_over_time(frame: pd.DataFrame) -> Figure:
         caption("seconds until the search ended, log scale", words, figure.get_size_inches()[0]),
         fontsize=9,
     )
+    lines = line_styles(frame)
     longest = frame["time_limit"].max()
     shortest = min(longest / 10, max(frame["seconds"].min(), 0.01))
     for row, suite in zip(axes, suites, strict=True):
@@ -162,13 +174,13 @@ def draw_over_time(frame: pd.DataFrame) -> Figure:
             metric = SOLVED if panel["truth"].notna().any() else ACCURATE
             panel = judged(panel, metric)
             dress(ax, panel_name(suite, level), metric.label if len(panel) else "not measured")
-            for _, own in panel.groupby("label"):
+            for label, own in panel.groupby("label"):
                 colour, mark = look(own["method"].iloc[0])
                 ends = np.sort(own.loc[own[metric.name] == 1.0, "seconds"].dropna())
                 share = np.arange(1, len(ends) + 1) / len(own)
                 x = np.concatenate([[shortest / 2], ends, [longest * 1.3]])
                 y = np.concatenate([[0.0], share, share[-1:] if len(share) else [0.0]])
-                ax.step(x, y, where="post", color=colour, linewidth=1.3)
+                ax.step(x, y, where="post", color=colour, linewidth=1.3, linestyle=lines[label])
                 ax.plot(x[-1], y[-1], mark, color=colour, markersize=7, markeredgecolor="white",
                         clip_on=False, zorder=3)  # fmt: skip
             ax.set_xscale("log")
@@ -183,9 +195,10 @@ def draw_over_time(frame: pd.DataFrame) -> Figure:
 def _legend(figure: Figure, table: pd.DataFrame) -> None:
     """Names above all panels, in the look of each method."""
     methods = table.drop_duplicates("label").sort_values("label")
+    lines = line_styles(table)
     handles = [
         Line2D([], [], color=look(row.method)[0], marker=look(row.method)[1], linewidth=1.1,
-               markeredgecolor="white", markersize=8, label=row.label)
+               linestyle=lines[row.label], markeredgecolor="white", markersize=8, label=row.label)
         for row in methods.itertuples()
     ]  # fmt: skip
     columns = max(1, min(len(handles), int(figure.get_size_inches()[0] / 1.4)))

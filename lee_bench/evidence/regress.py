@@ -22,7 +22,7 @@ import pandas as pd
 
 from lee_bench.evidence.baseline import GROUP, Baseline, refusal
 from lee_bench.evidence.metrics import ACCURATE, COMPLEXITY, R2_TEST, SECONDS, SOLVED, Metric
-from lee_bench.evidence.pareto import on_front
+from lee_bench.evidence.pareto import costs, on_front
 from lee_bench.runs.record import method_words
 
 ALPHA = 0.05
@@ -106,14 +106,17 @@ class _Score:
     ratio: bool = False
 
     def values(self, cells: pd.DataFrame) -> np.ndarray:
-        """What is averaged; a failure and R² below 0 count as 0."""
+        """What is averaged; a failure and R² below 0 count as 0, NaN is left out."""
         x = cells[self.metric.name].to_numpy(np.float64)
-        return x if self.ratio else np.clip(np.nan_to_num(x, nan=0.0), 0.0, 1.0)
+        if self.ratio:
+            return x
+        # Without a verdict on its law is only a task whose law nobody knows (`Baseline.of`).
+        return np.clip(x if self.metric is SOLVED else np.nan_to_num(x, nan=0.0), 0.0, 1.0)
 
     def middle(self, cells: pd.DataFrame) -> float:
         if cells[self.metric.name].isna().all() and self.metric is not R2_TEST:
             return float("nan")
-        return float(np.nanmedian(self.values(cells)) if self.ratio else self.values(cells).mean())
+        return float((np.nanmedian if self.ratio else np.nanmean)(self.values(cells)))
 
     def good(self, before: pd.DataFrame, now: pd.DataFrame) -> np.ndarray:
         """How much better each cell became; ratios as logarithms. Below the resolution it is 0."""
@@ -135,18 +138,17 @@ SCORES = (
 """What is compared, and what size of change counts."""
 
 
-def check(
-    baseline: Baseline, now: Baseline, *, times: bool = True, alpha: float = ALPHA
-) -> list[Group]:
+def check(baseline: Baseline, now: Baseline, *, times: bool = True) -> list[Group]:
     """Hold a run against a baseline.
+
+    The chance that any of the methods is called worse though none changed is at most `ALPHA`,
+    shared among the tests that could reject at all (Tarone, Biometrics 1990). Methods held to
+    equality (`Baseline.exact`) need no chance; on another machine, which may round otherwise, they
+    are judged like the others.
 
     Args:
         baseline, now: from `Baseline.read` and `Baseline.of`.
         times: whether times are compared, where they come from one machine.
-        alpha: bound on the chance that any of the methods is called worse though none changed;
-            shared among the tests that could reject at all (Tarone, Biometrics 1990). Methods
-            held to equality (`Baseline.exact`) need no chance; on another machine, which may round
-            otherwise, they are judged like the others.
 
     Returns:
         One group for each suite, noise level and method; then one for each method over all it was
@@ -166,7 +168,7 @@ def check(
         if not reasons[key]
     }
     pooled = _pooled(pairs)
-    level = _level(alpha, [m for pair in (*pairs.values(), *pooled.values()) for m in pair.moved()])
+    level = _level([m for pair in (*pairs.values(), *pooled.values()) for m in pair.moved()])
     fronts = [_front(side, keys) for side in (befores, nows)]
     groups = []
     for key in keys:
@@ -291,11 +293,10 @@ def _equality(metric: Metric, before: pd.DataFrame, now: pd.DataFrame) -> tuple[
 
 
 def _worst(score: _Score, before: pd.DataFrame, now: pd.DataFrame) -> str:
-    """The task that lost most."""
-    old, new = (
-        pd.Series(score.values(cells), index=cells["task"].to_numpy()).groupby(level=0).mean()
-        for cells in (before, now)
-    )
+    """The task that lost most, over the pairs that count."""
+    pairs = pd.DataFrame({"old": score.values(before), "new": score.values(now)})
+    means = pairs.set_index(before["task"].to_numpy()).dropna().groupby(level=0).mean()
+    old, new = means["old"], means["new"]
     lost = (old - new) if score.metric.higher_is_better else (new - old) / old
     task = lost.idxmax()
     return f"most on {task}: {old[task]:.4g} to {new[task]:.4g}"
@@ -334,29 +335,29 @@ def flip_test(good: np.ndarray, level: float = ALPHA) -> float:
     return (1 + hits) / (1 + drawn)
 
 
-def _level(alpha: float, moved: Iterable[int]) -> float:
-    """Level of each test, so that together they reject wrongly with chance alpha at most.
+def _level(moved: Iterable[int]) -> float:
+    """Level of each test, so that together they reject wrongly with chance ALPHA at most.
 
     With m cells that moved no p-value is below 2^-m; tests that cannot reject take no share.
     """
     smallest = 0.5 ** np.array(list(moved), dtype=np.float64)
     share = 1
-    while (smallest <= alpha / share).sum() > share:
+    while (smallest <= ALPHA / share).sum() > share:
         share += 1
-    return alpha / share
+    return ALPHA / share
 
 
 def _front(groups: dict[tuple, pd.DataFrame], keys: list[tuple]) -> dict[tuple, float]:
     """1 for who is on the front of median R² and complexity of its suite and noise level."""
     known = [key for key in keys if key in groups]
     medians = {
-        key: (groups[key][COMPLEXITY.name].median(), -groups[key][R2_TEST.name].median())
+        key: (groups[key][COMPLEXITY.name].median(), groups[key][R2_TEST.name].median())
         for key in known
     }
     front = {}
     for panel in {key[:2] for key in known}:
         members = [key for key in known if key[:2] == panel]
-        on = on_front(np.array([medians[key] for key in members]))
+        on = on_front(costs(*zip(*(medians[key] for key in members), strict=True)))
         front |= dict(zip(members, on.astype(float), strict=True))
     return front
 

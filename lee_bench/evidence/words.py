@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from lee_bench.evidence.pareto import ROUNDING
+
 
 def panel_name(suite: str, noise: float | str) -> str:
     """What a table or plot of one suite is headed by; `noise` may be `stats.ALL_LEVELS`."""
@@ -14,7 +16,7 @@ def r2_text(value: float) -> str:
     """Four decimals, cut rather than rounded, so that only an exact fit reads 1."""
     if math.isnan(value):
         return "-"
-    if value > 1 - 1e-10:
+    if value > 1 - ROUNDING:
         return "1"
     if value < 0:
         return f"{value:.2f}" if value > -100 else "< -99"

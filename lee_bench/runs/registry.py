@@ -115,7 +115,7 @@ def locate(name: str) -> str:
         UsageError: no method has this name.
     """
     if name not in table():
-        raise unknown("method", name, table())
+        raise unknown("method", name, table(), "lee-bench methods")
     return table()[name][0]
 
 

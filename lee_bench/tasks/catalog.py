@@ -104,7 +104,7 @@ def find(name: str, suite: str | None = None) -> TaskInfo:
         names = ", ".join(task.name for task in near)
         raise UsageError(f"'{name}' could be any of: {names}.", "Write the name in full.")
     if not near:
-        raise unknown("task", name, known)
+        raise unknown("task", name, known, f"lee-bench tasks --suite {suite or 'SUITE'}")
     return near[0]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from lee_bench.equivalence import SymbolicGrader
 from lee_bench.evidence import aggregate, plots
-from lee_bench.evidence.grade import digest, grade_all, grade_path, load
+from lee_bench.evidence.grade import digest, grade_all, grade_path
 from lee_bench.files import write_atomically
 from lee_bench.runs.record import RunKey, RunRecord, Status
 from lee_bench.runs.store import Store
@@ -97,7 +97,7 @@ def reading(folder: Path, count: int) -> None:
     assert not problems
     print(f"{count} graded cells found up to date: {time.perf_counter() - begin:.1f} s")
     begin = time.perf_counter()
-    table = aggregate.summary(aggregate.cells(load(store)[0]))
+    table = aggregate.summary(aggregate.cells(grade_all(store, source)[0]))
     print(f"read again and summed up: {time.perf_counter() - begin:.1f} s")
     begin = time.perf_counter()
     plots.pareto(table, folder / "front")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -130,9 +131,32 @@ def test_runs_under_different_conditions_are_not_one_method(made):
         "linear",
         "operon 10 s",
         "operon 60 s",
-        "operon pool=5, words=a,b 60 s",
+        "operon pool=5, words=a,b",
     ]
     assert table["cells"].tolist() == [1, 1, 1, 1]
+
+
+def test_settings_are_always_told_and_kinds_of_data_where_one_task_has_both(made):
+    def on_files(record):
+        return replace(record, key=replace(record.key, data="pmlb"))
+
+    some = [made.ok(), on_files(made.ok(task="strogatz_lv1")), made.ok(settings='{"pool":5}')]
+    labels = cells(graded(record) for record in some)["label"].tolist()
+    assert labels == ["operon", "operon", "operon pool=5"]
+    both = [*some, made.ok(task="strogatz_lv1")]
+    labels = cells(graded(record) for record in both)["label"].tolist()
+    assert labels == [
+        "operon builtin data",
+        "operon pmlb data",
+        "operon pool=5",
+        "operon builtin data",
+    ]
+
+
+def test_rounding_errors_put_nothing_on_a_front(made):
+    law, longer = made.ok(method="law"), made.ok(method="longer")
+    table = summary(cells([graded(law, 1 - 2e-16, 11), graded(longer, 1.0, 15)]))
+    assert table.set_index("label")["rank"].to_dict() == {"law": 1, "longer": 2}
 
 
 def test_columns_and_types_are_fixed_even_without_values(made):

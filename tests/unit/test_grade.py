@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lee_bench.evidence import grade as grading
-from lee_bench.evidence.grade import Cell, digest, grade_all, grade_path, load
+from lee_bench.evidence.grade import digest, grade_all, grade_path, read_grade
 from lee_bench.tasks.catalog import find
 from lee_bench.tasks.protocol import split
+from lee_bench.tasks.sources import DataSource
 
 
 def grade_one(made, store, **options):
@@ -121,8 +122,9 @@ def test_only_what_is_new_or_out_of_date_is_graded(made, tmp_path, monkeypatch):
 
 def test_grades_come_back_from_disk_as_they_were(made, tmp_path):
     store = made.store(tmp_path, made.ok(), made.ok("log(0-x)", seed=860), made.failed(seed=1))
-    assert load(store)[0] != grade_one(made, store)
-    assert load(store) == (grade_one(made, store), [])
+    cells = grade_one(made, store)
+    assert [read_grade(store, cell.record) for cell in cells] == [cell.grade for cell in cells]
+    assert cells == grade_one(made, store)
 
 
 def test_grading_again_gives_the_same_grade(made, tmp_path):
@@ -132,6 +134,18 @@ def test_grading_again_gives_the_same_grade(made, tmp_path):
     text = before.read_text()
     grade_one(made, store, force=True)
     assert before.read_text() == text
+
+
+@pytest.mark.parametrize("mode", ["auto", "pmlb", "builtin"])
+def test_what_was_measured_on_generated_data_needs_no_files(made, tmp_path, mode):
+    """Wherever data come from now, and with no network."""
+    record = made.ok("2*x1", suite="sklearn", task=sklearn_task())
+    record = replace(record, formula=find(record.key.task, "sklearn").features[0])
+    store = made.store(tmp_path, record, made.ok())
+    source = DataSource(mode, tmp_path / "no files", "http://127.0.0.1:1")
+    cells, problems = grade_all(store, source)
+    assert problems == []
+    assert all(cell.grade for cell in cells)
 
 
 def test_other_data_are_refused_and_the_rest_is_graded(made, tmp_path):
@@ -167,4 +181,4 @@ def test_a_grade_names_the_record_it_is_of(made, tmp_path):
     assert grade_path(store, record.key).relative_to(tmp_path / "grades") == (
         (store.runs / record.key.path).relative_to(store.runs)
     )
-    assert load(store)[0] == [Cell(record, grading.Grade(**stored))]
+    assert read_grade(store, record) == grading.Grade(**stored)

@@ -186,6 +186,25 @@ def test_the_share_solved_over_time_counts_failures_as_misses():
     assert ax.lines[0].get_ydata()[-1] == 0.75  # without a true formula: R² > 0.999
 
 
+def test_settings_of_one_method_are_told_apart_by_their_lines():
+    one = all_scores()
+    one = one[one["label"] == one["label"].iloc[0]]
+    figure = plots_curves.draw_noise(pd.concat([one, one.assign(label="other settings")]))
+    handles = figure.legends[0].legend_handles
+    assert len({handle.get_color() for handle in handles}) == 1
+    assert len({handle.get_linestyle() for handle in handles}) == 2
+
+
+def test_an_axis_of_nearly_equal_numbers_still_has_a_number():
+    scores = all_scores()
+    for end in ("", "_low", "_high"):
+        scores[f"seconds{end}"] = 29.0
+    figure = plots_curves.draw_noise(scores)
+    for ax in figure.axes:
+        low, high = ax.get_ylim()
+        assert any(low <= tick <= high for tick in ax.get_yticks()), ax.get_title(loc="left")
+
+
 def test_ranks_are_drawn_with_their_critical_difference():
     ranks = pd.DataFrame(
         {

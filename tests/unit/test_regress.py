@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from lee_bench.errors import SetupError
+from lee_bench.evidence import aggregate
 from lee_bench.evidence.baseline import Baseline
+from lee_bench.evidence.grade import Cell
 from lee_bench.evidence.regress import Verdict, _level, check, flip_test
 
 
@@ -72,6 +74,26 @@ def verdicts(groups) -> dict[str, Verdict]:
 
 def lines(group) -> dict[str, Verdict]:
     return {line.score: line.verdict for line in group.lines}
+
+
+def test_tasks_whose_law_nobody_knows_do_not_dilute_what_was_solved():
+    laws = run(methods=("a",), seeds=1, symbolic_solution=1.0)
+    others = run(methods=("a",), tasks=122, seeds=1, suite="blackbox", symbolic_solution=np.nan)
+    before = Baseline(pd.concat([laws.cells, others.cells], ignore_index=True))
+    lost = (before.cells["suite"] == "strogatz") & (before.cells["task"] < "t06")
+    cells = before.cells.copy()
+    cells.loc[lost, "symbolic_solution"] = 0.0
+    (everywhere,) = (g for g in check(before, replace(before, cells=cells)) if g.suite == "all")
+    (solved,) = (line for line in everywhere.lines if line.score == "solved")
+    assert (solved.before, solved.now) == (1.0, pytest.approx(8 / 14))
+    assert solved.verdict is Verdict.WORSE
+    assert "most on t0" in solved.why
+
+
+def test_a_failure_of_a_task_with_a_law_is_a_miss(made):
+    frame = aggregate.cells([Cell(made.failed(), None), Cell(made.failed(seed=860), None)])
+    assert Baseline.of(frame).cells["symbolic_solution"].tolist() == [0.0, 0.0]
+    assert Baseline.of(frame.assign(truth=None)).cells["symbolic_solution"].isna().all()
 
 
 def test_seed_noise_is_not_called_worse():
@@ -302,9 +324,9 @@ def test_what_every_cell_lost_is_seen_at_the_level_of_a_large_grid():
 
 
 def test_tests_that_cannot_reject_take_no_share():
-    assert _level(0.05, [0, 1, 2, 3]) == 0.05
-    assert _level(0.05, [10, 0, 0, 0]) == 0.05
-    assert _level(0.05, [20, 20, 20, 0]) == pytest.approx(0.05 / 3)
+    assert _level([0, 1, 2, 3]) == 0.05
+    assert _level([10, 0, 0, 0]) == 0.05
+    assert _level([20, 20, 20, 0]) == pytest.approx(0.05 / 3)
 
 
 def test_a_baseline_survives_the_disk(tmp_path):

@@ -15,7 +15,6 @@ from lee_bench.evidence.grade import GRADE_VERSION, SYMPY, Cell
 from lee_bench.evidence.metrics import (
     ACCURATE,
     COMPLEXITY,
-    METRICS,
     R2_TEST,
     SOLVED,
     Metric,
@@ -28,7 +27,6 @@ from lee_bench.runs.record import Status
 MOST_FAILURES = 200
 """Kinds of failure that are listed; the rest are counted."""
 _MACHINE = {"cores": "{} cores", "memory_gib": "{} GiB"}
-_LABELS = {metric.name: metric.label for metric in METRICS}
 
 
 @dataclass(frozen=True)
@@ -391,8 +389,3 @@ def interval_text(row: object, name: str, pattern: str = "g", times: float = 1.0
     if name == R2_TEST.name:
         return f"{r2_text(low)} to {r2_text(high)}"
     return f"{number(low, pattern)} to {number(high, pattern)}"
-
-
-def score_label(name: str) -> str:
-    """What a table calls a metric."""
-    return _LABELS[name]

@@ -25,7 +25,7 @@ MOST_NODES = 200
 """Longer formulas are shown as text: typeset, nobody could read them either."""
 DIGITS = 4
 """Significant digits of a typeset formula; the exact one stands among the candidates."""
-_NOT_GRADED = "not graded"
+_NOT_GRADED, _UNDEFINED = "not graded", "undefined"
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _verdict(row: Any) -> str:
     if row.symbolic_solution == 1:
         return "solved"
     if math.isnan(row.r2_test):
-        return "undefined"
+        return _UNDEFINED
     return "R² > .999" if row.accuracy_solution == 1 else "miss"
 
 
@@ -190,7 +190,7 @@ def _score(lines: Sequence[Line]) -> Score:
     known = sorted(line.r2 for line in lines if not math.isnan(line.r2))
     good = sum(line.good for line in lines) / len(lines)
     lost = Counter(
-        line.verdict if line.verdict == _NOT_GRADED else "failed"
+        line.verdict if line.verdict in (_NOT_GRADED, _UNDEFINED) else "failed"
         for line in lines
         if math.isnan(line.r2)
     )

@@ -18,7 +18,8 @@ from markupsafe import Markup
 
 from lee_bench import __version__
 from lee_bench.evidence import plots_report
-from lee_bench.evidence.report.content import Report, interval_text, score_label
+from lee_bench.evidence.metrics import LABELS
+from lee_bench.evidence.report.content import Report, interval_text
 from lee_bench.evidence.report.problems import loss_text, matrix, problems
 from lee_bench.evidence.words import number, p_text, r2_text
 from lee_bench.latex import escape as escape_tex
@@ -94,7 +95,7 @@ def _environment(**options: Any) -> Environment:
         "seconds": lambda value: number(value, ".1f", " s"),
         "p": p_text,
         "interval": lambda row, *how: interval_text(SimpleNamespace(**row), *how),
-        "score_label": score_label,
+        "score_label": LABELS.__getitem__,
         "loss": loss_text,
         "first_number": lambda text: text.partition(" ")[0],
         "quote": shlex.quote,
