@@ -23,8 +23,8 @@ try:
 except ImportError:  # a fresh clone: put nox into a folder of its own, then start over with it
     home = Path(__file__).parent / ".nox" / "bootstrap"
     python = home / "bin" / "python"
-    if not python.exists():
-        venv.create(home, with_pip=True)
+    if not (python.exists() and (home / "bin" / "nox").exists()):  # or an earlier start broke off
+        venv.create(home, with_pip=True, clear=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "nox", "uv"], check=True)
     os.environ["PATH"] = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     os.execv(python, [python, "-m", "nox", "-f", __file__, *sys.argv[1:]])
@@ -72,6 +72,9 @@ def bench(session: nox.Session) -> None:
     python = Path(".venv/bin/python")
     if not python.exists():
         session.run(sys.executable, "-m", "venv", ".venv")
+    elif subprocess.run([python, "-c", "import pip"], capture_output=True).returncode:
+        # An earlier start broke off, or uv made it, which puts no pip in: what it holds stays.
+        session.run(str(python), "-m", "ensurepip", "--default-pip")
     install_torch(session, str(python))
     session.run(str(python), "-m", "pip", "install", "--quiet", "-e", METHODS)
     session.run(".venv/bin/lee-bench", *(session.posargs or ["--help"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -114,12 +115,9 @@ def fit(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Folder for formula, table and plots. \\[default: results/fit/<name of the file>]",
-            metavar="DIR",
-            show_default=False,
+        options.output(
+            "Folder for formula, table and plots. \\[default: results/fit/<name of the file>]",
+            "DIR",
         ),
     ] = None,
     json_output: options.Json = False,
@@ -134,29 +132,19 @@ def fit(
     """
     from lee_bench.cli import columns, console, tables
     from lee_bench.cli.fitted import Fitted
-    from lee_bench.errors import SetupError
 
     data = columns.select(tables.read(file), target, _named(features), weights)
-    folder = output or Path("results") / "fit" / file.name.split(".")[0]
-    _make(folder)
+    folder = output or Path("results") / "fit" / tables.bare_name(file)
+    _check_writable(folder)
     held_out = _split(len(data.y), test_share, seed)
     _tell(file, data, held_out)
     estimator = _search(data, held_out, seconds, patience, start, model, seed, threads)
     fitted = Fitted(data, held_out, estimator)
     _tell_after(fitted)
     try:
-        files = fitted.write(folder)
-    except OSError as error:
-        raise SetupError(
-            f"Cannot write to {folder}: {error.strerror}.", "Name another folder with --output."
-        ) from error
-    if json_output:
-        typer.echo(json.dumps(fitted.summary, indent=1, ensure_ascii=False))
-    else:
-        console.print_table(fitted.table())
-        console.out.print()
-        for text in (f"{data.target} = {estimator.formula_}", f"LaTeX: {fitted.summary['latex']}"):
-            console.out.print(text, markup=False, soft_wrap=True)
+        _print(fitted, json_output)
+    finally:  # a full disk costs the files alone, and a pipe that closed the printed text alone
+        files = _write(fitted, folder)
     for path in files:
         console.note(f"written: {path}")
 
@@ -168,12 +156,15 @@ def _named(features: str | None) -> list[str] | None:
     return [name.strip() for name in next(csv.reader([features], skipinitialspace=True), ())]
 
 
-def _make(folder: Path) -> None:
-    """See that there will be a place for the results before the search, not after."""
+def _check_writable(folder: Path) -> None:
+    """Find out before the search, not after, that its results cannot be kept."""
     from lee_bench.errors import UsageError
+    from lee_bench.files import write_atomically
 
+    probe = folder / f".probe-{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(probe, b"")
+        probe.unlink()
     except OSError as error:
         raise UsageError(
             f"Cannot write to {folder}: {error.strerror}.",
@@ -338,3 +329,27 @@ def _tell_after(fitted: Fitted) -> None:
         console.warn("the chosen formula is much worse on the rows held out; do not rely on it")
     elif chosen["r2_test"] < _POOR_R2:
         console.warn("the chosen formula says next to nothing about the rows held out")
+
+
+def _print(fitted: Fitted, json_output: bool) -> None:
+    from lee_bench.cli import console
+
+    if json_output:
+        typer.echo(json.dumps(fitted.summary, indent=1))
+        return
+    console.print_table(fitted.table())
+    console.out.print()
+    formula, latex = fitted.summary["formula"], fitted.summary["latex"]
+    for text in (f"{fitted.data.target} = {formula}", f"LaTeX: {latex}"):
+        console.out.print(text, markup=False, soft_wrap=True)
+
+
+def _write(fitted: Fitted, folder: Path) -> list[Path]:
+    from lee_bench.errors import SetupError
+
+    try:
+        return fitted.write(folder)
+    except OSError as error:
+        raise SetupError(
+            f"Cannot write to {folder}: {error.strerror}.", "Name another folder with --output."
+        ) from error

@@ -34,9 +34,9 @@ def latent(
     ] = "sin(a)/b",
     steps: Annotated[int, typer.Option(help="Points between them, ends included.", min=2)] = 9,
     seed: Annotated[int, typer.Option(help="Of functions, points and picture.", min=0)] = 0,
-    output: Annotated[Path, typer.Option(help="Folder for the picture.", metavar="DIR")] = Path(
-        "results/figures"
-    ),
+    output: Annotated[
+        Path, options.output("Folder for the picture. \\[default: results/figures]", "DIR")
+    ] = Path("results/figures"),
     json_output: options.Json = False,
 ) -> None:
     """Map a latent space, and walk between two formulas in it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from lee_bench.evidence.grade import Cell
     from lee_bench.runs.record import RunRecord
     from lee_bench.runs.store import Store
+    from lee_bench.tasks.sources import DataSource
 
 
 def show(
@@ -47,12 +49,18 @@ def show(
     from lee_bench.tasks.sources import DataSource
 
     store, records = find_records(what, results, method, noise, seed, suite)
-    cells = graded.grade(store, DataSource(data.value, pmlb_cache), jobs=1, records=records)
+    source = DataSource(data.value, pmlb_cache)
+    place = Path(what)
+    if place.suffix == ".json":
+        cells = [_aside(store, source, records[0])]
+    else:
+        place = store.runs / records[0].key.path
+        cells = graded.grade(store, source, jobs=1, records=records)
     if json_output:
         shown = [{"record": asdict(c.record), "grade": c.grade and asdict(c.grade)} for c in cells]
-        typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(shown, indent=1))
     elif len(cells) == 1:
-        _print_cell(cells[0], store)
+        _print_cell(cells[0], place)
     else:
         _print_list(cells)
 
@@ -104,6 +112,23 @@ def find_records(
     return store, records
 
 
+def _aside(store: Store, source: DataSource, record: RunRecord) -> Cell:
+    """The cell of a record that was named by its path; its grade is not kept.
+
+    The file may be a copy, or another's, and lie where nothing may be written: a grade kept could
+    take the place of that of another record of the same cell.
+    """
+    from lee_bench.cli import graded
+    from lee_bench.evidence.grade import Cell, read_grade
+    from lee_bench.runs.store import Store
+
+    known = read_grade(store, record)
+    if known:
+        return Cell(record, known)
+    with tempfile.TemporaryDirectory() as folder:
+        return graded.grade(Store(Path(folder)), source, jobs=1, records=[record])[0]
+
+
 def _print_list(cells: list[Cell]) -> None:
     from rich.markup import escape
     from rich.table import Table
@@ -139,7 +164,7 @@ def _print_list(cells: list[Cell]) -> None:
     )
 
 
-def _print_cell(cell: Cell, store: Store) -> None:
+def _print_cell(cell: Cell, place: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -191,7 +216,7 @@ def _print_cell(cell: Cell, store: Store) -> None:
             mark = "●" if number == record.chosen else " "
             line(escape(f"{mark} {', '.join(facts)}"), candidate.get("formula"))
     title("provenance")
-    line("record", store.runs / key.path)
+    line("record", place)
     line("suite", key.suite)
     line("data", record.data.get("source"))
     line("data sha256", record.data.get("sha256"))

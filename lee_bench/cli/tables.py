@@ -18,6 +18,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from os.path import splitext
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,13 @@ _COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.decompress,
 }
 _PARQUET = (".parquet", ".pq")
+_TEXT = (".csv", ".tsv", ".tab", ".txt", ".dat")
 _SHEETS = (".xlsx", ".xls", ".ods")
 _SEPARATORS = "\t;|,"
 _SPACES = r"\s+"
 _HEAD, _SAMPLE = 1_000_000, 50  # characters, and lines of them, that show how a file is built
 _MISSING = ["?", "-", "--", ".", "n.a.", "missing"]  # beside what pandas knows
+_GAPS = {"", "nan", "-nan", "na", "#na", "n/a", "#n/a", "<na>", "null", "none", *_MISSING}
 _LARGEST_EXACT = 2**53  # integers beyond it are not all float64
 _FEW = 0.1  # share of values that may be no numbers in a column of numbers
 
@@ -95,15 +98,31 @@ def read(path: Path) -> Table:
         raise UsageError(f"{path} is no table: {error}.") from None
 
 
+def bare_name(path: Path) -> str:
+    """The name of a file without what tells its kind; other parts after points, as of a date, stay.
+
+    Two files whose names differ in such parts must not be taken for one.
+    """
+    name = path.name
+    for known in (_COMPRESSED, (*_TEXT, *_PARQUET)):
+        stem, end = splitext(name)
+        name = stem if end.lower() in known else name
+    return name
+
+
 def _parquet(path: Path, raw: bytes) -> Table:
     try:
         frame = pd.read_parquet(io.BytesIO(raw))
     except Exception as error:  # pyarrow has an error of its own for each kind of damage
         reason = str(error).splitlines()[0][:200]
         raise UsageError(f"{path} is no readable Parquet file: {reason}") from None
+    taken = [name for name in frame.index.names if name in frame.columns]
+    if taken:  # as set_index(..., drop=False) leaves it
+        frame = frame.reset_index(level=taken, drop=True)
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     table = Table(_distinct([str(name) for name in frame.columns]), len(frame))
+    table.notes += [f"the index '{n}' is left out: a column is called so too" for n in taken]
     for name, (_, column) in zip(table.names, frame.items(), strict=True):
         _take(table, name, column, ",")
     return table
@@ -128,6 +147,8 @@ def _csv(path: Path, raw: bytes) -> Table:
         notes.append(f"the first line holds numbers, so the columns are called {names[0]}, ...")
     else:
         names, skip = header, comments + 1
+        if not header[0].strip() and _all_numbers(header[1:]):
+            notes.append("the first line begins with an empty field and was read as names")
     unnamed = [i for i, name in enumerate(names) if not name.strip()]
     often = [name for name, count in Counter(names).items() if count > 1 and name.strip()]
     names = _distinct(names)
@@ -186,8 +207,14 @@ def _fields(lines: Sequence[str], separator: str) -> list[str]:
 
 
 def _all_numbers(fields: Sequence[str]) -> bool:
+    """Whether a line is one of data: numbers, maybe with gaps.
+
+    An empty first field is no gap: it stands above names of rows, as pandas writes ",0,1,2".
+    """
     number = re.compile(f"{_NUMBER}|{_DECIMAL_COMMA}|{_THOUSANDS}", re.IGNORECASE)
-    return all(number.fullmatch(text.strip()) for text in fields)
+    texts = [text.strip() for text in fields]
+    filled = [text for text in texts if text.lower() not in _GAPS]
+    return bool(filled and texts[0]) and all(map(number.fullmatch, filled))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -145,6 +146,7 @@ def test_huge_values(fit, table, tmp_path):
         (("data.csv", "--start", "mass*velocity"), "no variable 'velocity'"),
         (("data.csv", "--start", "mass*"), "something is missing"),
         (("data.csv", "--output", "data.csv"), "Cannot write to data.csv"),
+        (("data.csv", "--output", "/proc"), "Cannot write to /proc"),  # root may not either
         (("one.csv",), "Only 1 row of 1 can be used"),
         (("empty.csv",), "is empty"),
     ],
@@ -155,6 +157,28 @@ def test_wrong_usage_is_a_sentence_and_code_2(fit, table, tmp_path, arguments, w
     done = fit(*arguments)
     assert done.returncode == 2
     assert words in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+def test_a_disk_that_fills_up_costs_the_files_and_not_the_formula(fit, table, monkeypatch, how):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Fitted, "write", full)
+    done = fit("data.csv", *how)
+    assert done.returncode == 1
+    assert "Cannot write to results/fit/data: No space left on device" in done.stderr
+    assert "mass" in done.stdout
+    assert "written" not in done.stderr
+
+
+def test_a_reader_that_goes_away_costs_no_files(fit, table, monkeypatch, tmp_path):
+    def closed(*_: object) -> None:
+        raise SystemExit(1)  # what rich makes of a broken pipe
+
+    monkeypatch.setattr(console, "print_table", closed)
+    assert fit("data.csv").returncode == 1
+    assert sorted(path.name for path in (tmp_path / "results/fit/data").iterdir()) == FILES
 
 
 def test_missing_weights_of_the_network_are_code_1(fit, table):

@@ -211,6 +211,22 @@ def test_show_takes_the_path_of_a_record(typed, results):
     assert cell["record"]["key"]["method"] == "operon"
 
 
+def test_show_of_a_copy_elsewhere_keeps_no_grade(typed, made, results, tmp_path):
+    typed("grade", "results")
+    own = {path: path.read_bytes() for path in (results / "grades").rglob("*.json")}
+    place = tmp_path / "runs" / "x.json"  # a folder called so need not be one of ours
+    place.parent.mkdir()
+    place.write_text(made.ok("x").to_json())  # another answer of a cell that is in results
+    before = sorted(tmp_path.rglob("*"))
+    for where in ((), ("--results", "nowhere")):
+        done = typed("show", place, *where)
+        assert done.returncode == 0, done.stderr
+        assert "1 nodes as written" in done.stdout
+        assert str(place) in done.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+    assert all(path.read_bytes() == content for path, content in own.items())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

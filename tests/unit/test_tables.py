@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lee_bench.cli.columns import select
-from lee_bench.cli.tables import Table, read
+from lee_bench.cli.tables import Table, bare_name, read
 from lee_bench.errors import UsageError
 
 ROWS = "1,2,3\n2,4,5\n3,5,9\n4,7,11\n5,8,12\n"
@@ -123,6 +124,49 @@ def test_a_table_without_names_gets_some(file):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        "1.0 nan 3.0\n4.0 5.0 6.0\n",
+        "# in May\n1.0 NaN 3.0\n4.0 5.0 6.0\n",
+        "1.0,,3.0\n4.0,5.0,6.0\n",
+        "1.0;?;3.0\n4.0;5.0;6.0\n",
+    ],
+)
+def test_a_gap_in_the_first_line_makes_no_names_of_it(file, content):
+    found = columns(file(content))
+    assert list(found) == ["column1", "column2", "column3"]
+    assert found["column1"] == [1, 4]
+    assert found["column2"] == pytest.approx([np.nan, 5], nan_ok=True)
+
+
+def test_gaps_alone_are_names(file):
+    assert file("?,-\n1,2\n3,5\n").names == ["?", "-"]
+
+
+def test_numbers_beside_an_empty_corner_are_names_and_that_is_said(file):
+    table = file(",0,1\n0,1.5,2\n1,2.5,7\n")  # as pandas writes an array
+    assert columns(table) == {"0": [1.5, 2.5], "1": [2, 7]}
+    assert table.refused == {"column 1": "row numbers"}
+    assert "begins with an empty field and was read as names" in table.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "bare"),
+    [
+        ("data.csv", "data"),
+        ("data.CSV.gz", "data"),
+        ("run.2024-01-01.csv", "run.2024-01-01"),
+        ("run.2024-01-02.parquet", "run.2024-01-02"),
+        ("data", "data"),
+        ("data.v2", "data.v2"),
+        ("...csv", "...csv"),
+    ],
+)
+def test_only_what_tells_the_kind_leaves_a_name(name, bare):
+    assert bare_name(Path("somewhere") / name) == bare
+
+
+@pytest.mark.parametrize(
     ("content", "reason"),
     [
         ("a,y\nred,1\nblue,2\n", "text, such as 'red'"),
@@ -178,6 +222,16 @@ def test_parquet(tmp_path):
     assert table.numbers["ok"].tolist() == [1, 0, 1]
     assert table.refused["when"].startswith("dates")
     assert table.refused["kind"] == "text, such as 'u'"
+
+
+def test_a_parquet_index_that_is_a_column_too_counts_once(tmp_path):
+    frame = pd.DataFrame({"t": [1.0, 2, 4], "u": [3, 4, 6], "y": [5.0, 7, 6]})
+    frame.set_index("t", drop=False).to_parquet(tmp_path / "one.parquet")
+    frame.set_index(["t", frame["u"].rename("v")], drop=False).to_parquet(tmp_path / "two.parquet")
+    table = read(tmp_path / "one.parquet")
+    assert columns(table) == frame.to_dict("list")
+    assert table.notes == ["the index 't' is left out: a column is called so too"]
+    assert read(tmp_path / "two.parquet").names == ["v", "t", "u", "y"]
 
 
 # --- which columns and rows -------------------------------------------------------------------
