@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lee_bench.contract import Budget, Candidate, Method, Outcome, Task
+from lee_bench.errors import MethodError
 from lee_bench.expression import Expression, Node, Number, Operator, Variable
 
 _NEAR_ZERO = 0.001  # gplearn protects arguments up to this size ...
@@ -74,6 +75,11 @@ class GPLearn(Method):
         "generations": 0,
         "rows": 0,
     }
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if isinstance(self.settings["functions"], str):
+            raise MethodError('gplearn takes functions as a list: ["add","mul"].')
 
     def prepare(self, task: Task, budget: Budget, seed: int) -> None:
         """Import gplearn."""

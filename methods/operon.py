@@ -25,6 +25,8 @@ _MUL = Operator("mul", 2)
 class Operon(Method):
     """Operon's NSGA-II over accuracy and length, set up as in SRBench's second edition.
 
+    Its clock knows whole seconds: of a fraction it makes no use, and less than one is refused.
+
     Settings (defaults from SRBench: symbols, two objectives, population, epsilon and length from
     its 2025 set-up; five local-search iterations from its 2021 set-up, which won there):
         symbols: comma-separated primitives of pyoperon; all but ``ceil`` and ``floor``.
@@ -56,6 +58,8 @@ class Operon(Method):
         """Import pyoperon."""
         from pyoperon.sklearn import SymbolicRegressor
 
+        if budget.seconds < 1:
+            raise MethodError("Operon cannot search for less than a second.")
         self._regressor = SymbolicRegressor(
             allowed_symbols=self.settings["symbols"],
             objectives=["r2", "length"],
@@ -66,7 +70,7 @@ class Operon(Method):
             model_selection_criterion=self.settings["criterion"],
             generations=self.settings["generations"] or _UNLIMITED,
             max_evaluations=_UNLIMITED,
-            max_time=max(1, int(budget.seconds)),  # whole seconds are all it takes
+            max_time=int(budget.seconds),  # whole seconds are all it takes
             n_threads=budget.threads,
             random_state=seed,
         )

@@ -38,7 +38,7 @@ class Prior(PoolMethod):
 
     summary = "random formulas from our training prior and pairs of them; nothing learned"
     reference = "the floor for learned methods; see methods/symbolic/sampler.py"
-    packages: ClassVar = {"torch": "torch>=2.4"}
+    packages: ClassVar = {"torch": "torch>=2.4", "numba": "numba>=0.60"}
     defaults: ClassVar = {
         "proposals": 8192,
         "max_length": 20,

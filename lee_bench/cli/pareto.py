@@ -54,9 +54,11 @@ def pareto(
     lee-bench pareto results/
     """
     from lee_bench.cli import console, graded
-    from lee_bench.errors import SetupError
+    from lee_bench.errors import SetupError, UsageError
     from lee_bench.evidence import aggregate
 
+    if task and against:
+        raise UsageError("Nobody published results of single problems.", "Leave out --against.")
     if task:
         _one_task(task, results, output, data.value, pmlb_cache, json_output)
         return

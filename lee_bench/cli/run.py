@@ -158,23 +158,21 @@ def run(
         threads=threads,
         settings=_settings(setting or [], probes),
     )
-    planned = planning.plan(grid, source.kind)
+    part, _, parts = (shard or "1/1").partition("/")
+    if not (part.isdigit() and parts.isdigit()):
+        raise UsageError(f"'{shard}' is no part of a grid.", "Write it as --shard 2/8.")
+    planned = planning.plan(grid, source.kind, int(part), int(parts))
     keys = planned.keys
-    if shard is not None:
-        index, _, count = shard.partition("/")
-        if not (index.isdigit() and count.isdigit()):
-            raise UsageError(f"'{shard}' is no part of a grid.", "Write it as --shard 2/8.")
-        keys = planning.shard(keys, int(index), int(count))
 
     store = Store(results)
     todo = _still_to_do(keys, store, retry, force)
     jobs = jobs or _default_jobs(threads, memory_limit)
     _say_plan(planned, source, probes)
     _say_done(keys, todo, store)
-    if not planned.keys:
+    if len(planned.left_out) == len(chosen_tasks):
         raise SetupError("Nothing can be measured: no task of this grid has data here.")
     if not keys:
-        console.note(f"Part {shard} is empty: the grid has fewer groups of cells than parts.")
+        console.note(f"Part {shard} is empty: nothing of it can be measured here.")
     if dry_run:
         _print_plan(keys, todo, jobs, json_output)
         return
@@ -208,33 +206,53 @@ def _choose_tasks(
             "Which tasks? Name a suite, e.g. --suite strogatz.",
             f"Suites: {', '.join(catalog.suites())}. `lee-bench tasks` says more.",
         )
+    if names and limit:
+        raise UsageError("--limit counts tasks of a suite; --task names them.", "Leave one out.")
     suites = list(dict.fromkeys(suites or []))
     if not names:
         return [(suite, info) for suite in suites for info in catalog.tasks(suite)[:limit]]
     if not suites:
         found = [catalog.find(name) for name in names]
         return [(info.suite, info) for info in dict.fromkeys(found)]
-    found = [(suite, catalog.find(name, suite)) for suite in suites for name in names]
-    return list(dict.fromkeys(found))
+    found = dict.fromkeys(
+        (suite, info) for suite in suites for name in names for info in _named(name, suite)
+    )
+    for name in names:
+        if not any(_named(name, suite) for suite in suites):
+            catalog.find(name, suites[0])  # says what there is
+    return sorted(found, key=lambda pair: suites.index(pair[0]))
+
+
+def _named(name: str, suite: str) -> list[TaskInfo]:
+    """The task of a suite that is called so; none where the name is of another suite."""
+    from lee_bench.errors import UsageError
+    from lee_bench.tasks import catalog
+
+    try:
+        return [catalog.find(name, suite)]
+    except UsageError:
+        return []
 
 
 def _choose_methods(names: list[str] | None) -> dict[str, Probe]:
     from lee_bench.errors import SetupError
     from lee_bench.runs import registry
 
-    if names != ["all"]:
-        return {name: registry.probe(name) for name in dict.fromkeys(names or [registry.DEFAULT])}
-    probes = {name: registry.probe(name) for name in registry.names()}
-    available = {name: probe for name, probe in probes.items() if probe.available}
-    if not available:
+    named = [name for name in names or [registry.DEFAULT] if name != "all"]
+    probes = {name: registry.probe(name) for name in dict.fromkeys(named)}
+    if "all" in (names or []):
+        everything = {name: registry.probe(name) for name in registry.names()}
+        probes |= {name: probe for name, probe in everything.items() if probe.available}
+    if not probes:
         raise SetupError("No method can run here.", "`lee-bench methods` says why.")
-    return available
+    return probes
 
 
 def _settings(texts: list[str], probes: dict[str, Probe]) -> dict[str, dict[str, Any]]:
+    import contextlib
     import json
 
-    from lee_bench.errors import UsageError
+    from lee_bench.errors import MethodError, UsageError
     from lee_bench.runs import registry
 
     settings: dict[str, dict[str, Any]] = {}
@@ -244,7 +262,7 @@ def _settings(texts: list[str], probes: dict[str, Probe]) -> dict[str, dict[str,
         if not (equals and dot and method and name):
             raise UsageError(
                 f"'{text}' is no setting.",
-                "Write it as --set METHOD.NAME=VALUE, e.g. operon.seed=1.",
+                "Write it as --set METHOD.NAME=VALUE, e.g. operon.max_length=30.",
             )
         if method not in probes:
             raise UsageError(
@@ -257,10 +275,20 @@ def _settings(texts: list[str], probes: dict[str, Probe]) -> dict[str, dict[str,
                 f"{method} has no setting '{name}'.",
                 f"Its settings: {', '.join(known) or 'none'}.",
             )
+        with contextlib.suppress(ValueError):  # else it is a word
+            value = json.loads(value)
+        settings.setdefault(method, {})[name] = value
+    for method, chosen in settings.items():
+        kind = registry.load_class(probes[method].target)
         try:
-            settings.setdefault(method, {})[name] = json.loads(value)
-        except ValueError:
-            settings.setdefault(method, {})[name] = value
+            kind(**chosen)
+        except (MethodError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{method} refuses its settings: {error}",
+                f"`lee-bench methods show {method}` says what they mean.",
+            ) from error
+        default = {n: v for n, v in kind.defaults.items() if chosen.get(n) == v}
+        settings[method] = {n: v for n, v in chosen.items() if n not in default}  # the same cell
     return settings
 
 
@@ -294,9 +322,8 @@ def _flaw(key: RunKey, store: Store) -> Retry:
 def _default_jobs(threads: int, memory_mb: int) -> int:
     from lee_bench.runs import machine
 
-    facts = machine.describe()
-    by_memory = int(facts["memory_gib"] * 1024 * 0.8 // memory_mb)
-    return max(1, min(facts["cores"] // threads, by_memory))
+    by_memory = int(machine.available_memory_mb() * 0.8 // memory_mb)
+    return max(1, min(machine.available_cores() // threads, by_memory))
 
 
 def _say_plan(planned: Plan, source: DataSource, probes: dict[str, Probe]) -> None:
@@ -373,6 +400,8 @@ def _duration(seconds: float) -> str:
 def _measure(todo: tuple[RunKey, ...], bench: Bench, jobs: int) -> int | None:
     """Measure the cells; how many are left if the user stopped the run, else None.
 
+    Data that cannot be had after all cost their own task's cells alone; they are named.
+
     Raises:
         SetupError: a record cannot be kept, or a cell cannot be started.
     """
@@ -380,15 +409,26 @@ def _measure(todo: tuple[RunKey, ...], bench: Bench, jobs: int) -> int | None:
     import tempfile
     import threading
 
+    from lee_bench.cli import console
     from lee_bench.cli.progress import RunProgress
-    from lee_bench.errors import SetupError
+    from lee_bench.errors import DataError, SetupError
     from lee_bench.runs.executors import local
 
-    left = len(todo)
+    left, lost = len(todo), {}
+
+    def measure(key: RunKey, stop: threading.Event) -> RunRecord | None:
+        if key.task in lost:
+            return None
+        try:
+            return bench.measure(key, stop)
+        except DataError as error:
+            lost[key.task] = error
+            return None
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with RunProgress(todo, _test_r2(bench.source)) as progress:
         try:
-            for record in local.run(todo, bench.measure, jobs, threading.Event()):
+            for record in local.run(todo, measure, jobs, threading.Event()):
                 left -= 1
                 progress.add(record)
         except KeyboardInterrupt:
@@ -399,6 +439,9 @@ def _measure(todo: tuple[RunKey, ...], bench: Bench, jobs: int) -> int | None:
                 f"Cells work in {tempfile.gettempdir()}. What was measured before is kept; the "
                 "same command goes on from there.",
             ) from error
+    for task, error in lost.items():
+        cells = sum(key.task == task for key in todo)
+        console.warn(f"not measured, {cells} cells of {task}: {error} {error.hint}")
     return None
 
 
@@ -433,7 +476,8 @@ def _conclude(
     from lee_bench.runs.record import Status
 
     records, problems = [], []
-    for key in keys:
+    there = store.finished()
+    for key in (key for key in keys if str(key.path) in there):
         try:
             records.append(store.read(key))
         except RecordError as error:
@@ -452,5 +496,6 @@ def _conclude(
         for text in graded.summary_notes(table):
             console.note(text)
         console.note(f"Next: lee-bench pareto {store.root}")
-    if not any(record.status is Status.OK for record in records):
+    lost = len(records) + len(problems) < len(keys)
+    if lost or not any(record.status is Status.OK for record in records):
         raise typer.Exit(1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,20 @@ def describe() -> dict[str, Any]:
 
 def available_cores() -> int:
     """Cores this process may use, which in a container can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    import joblib
+
+    return joblib.cpu_count()
+
+
+def available_memory_mb() -> int:
+    """Memory this process may use, MiB, which in a container can be less than the machine has."""
+    import psutil
+
+    most = psutil.virtual_memory().total
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of cgroups, version 2 and 1
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number
+            most = min(most, int(Path("/sys/fs/cgroup", name).read_text()))
+    return most // 2**20
 
 
 def _processor() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +42,11 @@ class Grid:
                     f"A noise level of {noise:g} makes no sense.",
                     "Noise is a fraction of the target's RMS: 0, 0.01, 0.1 ...",
                 )
-        if not self.seconds > 0:
-            raise UsageError(f"A time limit of {self.seconds:g} s leaves no time to search.")
+        if not 0 < self.seconds < float("inf"):
+            raise UsageError(
+                f"A time limit of {self.seconds:g} s makes no sense.",
+                "Name the seconds that a search may take.",
+            )
         if self.threads < 1:
             raise UsageError("A cell needs at least one thread.")
 
@@ -55,17 +59,26 @@ class Plan:
     left_out: tuple[tuple[str, DataError], ...]
 
 
-def plan(grid: Grid, kind: Callable[[TaskInfo], str]) -> Plan:
-    """List the cells of a grid.
+def plan(grid: Grid, kind: Callable[[TaskInfo], str], part: int = 1, parts: int = 1) -> Plan:
+    """List the cells of a grid, or of a part of it.
 
     All methods of a task, noise level and seed stand side by side, so that a run that is broken
-    off still compares like with like.
+    off still compares like with like, and in one part: their times then come from one machine.
 
     Args:
         grid: what to measure.
         kind: where a task's data come from (`lee_bench.tasks.sources.DataSource.kind`); a
             `DataError` leaves the task out.
+        part, parts: which part of how many, counted from 1. Parts do not depend on which tasks have
+            data here, so those of several machines fit together.
+
+    Raises:
+        UsageError: there is no such part.
     """
+    if not 1 <= part <= parts:
+        raise UsageError(
+            f"There is no part {part} of {parts}.", "Parts are counted from 1: --shard 1/4."
+        )
     sources: dict[str, str] = {}
     left_out: list[tuple[str, DataError]] = []
     for _, info in grid.tasks:
@@ -87,28 +100,10 @@ def plan(grid: Grid, kind: Callable[[TaskInfo], str]) -> Plan:
             threads=grid.threads,
             protocol=PROTOCOL_VERSION,
         )
-        for seed in grid.seeds
-        for noise in grid.noises
-        for suite, info in grid.tasks
-        if info.name in sources
+        for number, (seed, noise, (suite, info)) in enumerate(
+            itertools.product(grid.seeds, grid.noises, grid.tasks)
+        )
+        if number % parts == part - 1 and info.name in sources
         for method in grid.methods
     )
     return Plan(keys, tuple(left_out))
-
-
-def shard(keys: Sequence[RunKey], index: int, count: int) -> tuple[RunKey, ...]:
-    """Part `index` of `count` (from 1) of a plan.
-
-    Cells that differ only in the method stay in one part: their times then come from one machine.
-    """
-    if not 1 <= index <= count:
-        raise UsageError(
-            f"There is no part {index} of {count}.", "Parts are counted from 1: --shard 1/4."
-        )
-    groups: dict[tuple[str, str, float, int], int] = {}
-    kept = []
-    for key in keys:
-        group = groups.setdefault((key.suite, key.task, key.noise, key.seed), len(groups))
-        if group % count == index - 1:
-            kept.append(key)
-    return tuple(kept)

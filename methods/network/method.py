@@ -32,7 +32,11 @@ class LatentMethod(PoolMethod):
     title: ClassVar[str]
     shipped: ClassVar[Path]
     config: ClassVar[type]
-    packages: ClassVar = {"torch": "torch>=2.4", "safetensors": "safetensors>=0.4.3"}
+    packages: ClassVar = {
+        "torch": "torch>=2.4",
+        "safetensors": "safetensors>=0.4.3",
+        "numba": "numba>=0.60",
+    }
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -15,7 +15,9 @@ import psutil
 import pytest
 
 from lee_bench.cli.progress import RunProgress
+from lee_bench.errors import DataError
 from lee_bench.runs.record import Status
+from lee_bench.tasks.sources import DataSource
 
 SMALL = ("--suite", "strogatz", "--limit", "2", "--data", "builtin", "--method", "linear")
 QUICK = ("--noise", "0", "--time-limit", "5")
@@ -44,6 +46,57 @@ def test_the_default_noise_levels_are_srbenchs(lee_bench):
         "noise0.01",
         "noise0.1",
     }
+
+
+def planned(typed, *arguments: str) -> list[str]:
+    done = typed("run", *arguments, "--data", "builtin", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    return [cell["path"] for cell in json.loads(done.stdout)["cells"]]
+
+
+def test_tasks_are_looked_for_in_all_suites_that_are_named(typed):
+    both = ("-s", "feynman", "-s", "strogatz", "--noise", "0")
+    paths = planned(typed, *both, "--task", "lv1", "--task", "I_6_2")
+    assert [path.split("/")[1] for path in paths] == ["feynman_I_6_2", "strogatz_lv1"]
+    assert "No task is called 'lv9'" in typed("run", *both, "--task", "lv9").stderr
+    assert typed("run", *both, "--task", "lv1", "--limit", "1").returncode == 2
+
+
+def test_all_methods_may_stand_beside_a_name(typed):
+    paths = planned(typed, "--task", "lv1", "--noise", "0", "-m", "linear", "-m", "all")
+    methods = [path.split("/")[2] for path in paths]
+    assert methods[0] == "linear"
+    assert len(methods) == len(set(methods)) > 1
+
+
+def test_settings_are_checked_before_anything_runs(typed):
+    one = ("--task", "lv1", "--noise", "0", "-m", "prior", "-m", "lee")
+    for wrong in ("prior.proposals=0", "lee.bag=-3", "lee.nothing=1", "operon.max_length=3"):
+        done = typed("run", *one, "--set", wrong)
+        assert done.returncode == 2, wrong
+        assert wrong.partition(".")[0] in done.stderr
+    default = planned(typed, *one, "--set", "prior.pairs=128")
+    assert default == planned(typed, *one) != planned(typed, *one, "--set", "prior.pairs=0")
+
+
+def test_data_that_cannot_be_had_after_all_cost_their_own_cells(typed, tmp_path, monkeypatch):
+    load = DataSource.load
+
+    def gone(self, info):
+        if info.name == "strogatz_bacres1":
+            raise DataError("It went away.", "Get it back.")
+        return load(self, info)
+
+    monkeypatch.setattr(DataSource, "load", gone)
+    done = typed("run", *SMALL, "--noise", "0", "--noise", "0.1")
+    assert done.returncode == 1
+    assert "not measured, 2 cells of strogatz_bacres1: It went away. Get it back." in " ".join(
+        done.stderr.split()
+    )
+    assert {record["key"]["task"] for record in records(tmp_path)} == {"strogatz_bacres2"}
+    monkeypatch.undo()
+    assert typed("run", *SMALL, "--noise", "0", "--noise", "0.1").returncode == 0
+    assert len(records(tmp_path)) == 4
 
 
 def test_a_dry_run_leaves_nothing_behind(lee_bench, tmp_path):
