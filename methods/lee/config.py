@@ -63,6 +63,8 @@ class TaskConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.twice <= self.alone <= 1:
             raise ValueError("functions read twice are among those read from data alone")
+        if self.truth * self.rows < 1:
+            raise ValueError("truth must be the candidate of one of the functions at least")
         if max(self.bags) > self.points:
             raise ValueError(f"{self.points} points are too few for a bag of {max(self.bags)}")
         if not 1 <= self.kept <= self.decodes:

@@ -162,7 +162,7 @@ class Objective:
                 readings, cross.split(sizes), count.split(sizes), strict=True
             ):
                 terms[kind] = nats.sum() / tokens.sum()
-            terms["close"] = close.square().mean()
+            terms["close"] = close.square().sum() / max(1, close.numel())  # none may be read twice
             loss = loss + task.evaluation * terms["g_eval"] + task.closeness * terms["close"]
             if task.own > 0 and index >= task.own_from:
                 self._carried[shard] = self._carry(readings, carried, index, generator)

@@ -42,7 +42,7 @@ from methods.lee.mutations import mutate
 from methods.network import features
 from methods.network.candidates import Candidates
 from methods.network.decoder import Part
-from methods.network.observations import Observations
+from methods.network.observations import Observations, centred
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
@@ -51,6 +51,7 @@ from methods.symbolic.problem import Problem
 from methods.symbolic.search import Pool
 from methods.training import computing, fast_dtype
 
+_ROOM = 12  # tokens that a part may have, at least, to be asked for: most that are written fit
 _MARGIN = 1.25  # a round takes longer, a decode, than the last: it reads more, steps more
 SOURCES = (
     "data", "candidate", "data, stepped", "candidate, stepped", "rewritten", "desired", "mutant",
@@ -100,7 +101,7 @@ class Search:
         threads: of the fits; what torch uses is the caller's to set.
         seed: of bags, choices and samples.
         start: expressions to start from, token rows over the problem's columns. They are tried
-            first, and read in the first round.
+            first, and read in the first round, if they are short enough for the network.
 
     Attributes:
         pool: all that was found.
@@ -128,6 +129,7 @@ class Search:
         self._rng = np.random.default_rng(seed)
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self._observations = Observations(problem, self.settings.bag, self._device)
+        self._starts = len(start)
         if len(start):
             self.pool.offer(tok.stack(start))
 
@@ -154,19 +156,19 @@ class Search:
             rounds = len(self.history)
             if rounds and rounds == max_rounds:
                 return "round limit"
-            decodes = min(s.decodes, s.first << min(rounds, 20))
+            wanted = decodes = min(s.decodes, s.first << min(rounds, 20))
             if rounds:
                 last = self.history[-1]
                 each = _MARGIN * last.seconds / last.decodes
-                decodes = int(min(decodes, (deadline - time.perf_counter()) / each))
-                if decodes < s.samples:
+                decodes = int(min(wanted, (deadline - time.perf_counter()) / each))
+                if decodes < min(wanted, s.samples):
                     return "time limit"
-            self.history.append(self._round(decodes))
+            self.history.append(self._round(decodes, math.ceil(s.pairs * decodes / wanted)))
             if watch is not None:
                 watch(self.history[-1])
         return ended
 
-    def _round(self, decodes: int) -> Round:
+    def _round(self, decodes: int, joined: int) -> Round:
         begin, s, pool = time.perf_counter(), self.settings, self.pool
         temperature = self.temperature
         finds, before, tried = self._finds(), set(pool.archive.entries()), pool.tried
@@ -186,7 +188,7 @@ class Search:
             mutants = self._mutated(round(s.mutants * decodes))
             pool.offer(mutants)
             offered.append((mutants, np.full(len(mutants), SOURCES.index("mutant"))))
-        pairs = pool.join(s.pairs)
+        pairs = pool.join(joined)
         offered.append((pairs, np.full(len(pairs), SOURCES.index("pair"))))
         entries = pool.ranked()
         best = entries[0]
@@ -214,6 +216,8 @@ class Search:
         """
         s = self.settings
         given = round(s.reencoded * count) if len(finds) else 0
+        if not self.history:
+            given = min(count, max(given, self._starts * bool(len(finds))))
         read = np.full((count, finds.cores.shape[1]), tok.PAD)
         with torch.no_grad(), computing(self._device, self._dtype):
             parts = []
@@ -243,7 +247,8 @@ class Search:
             if len(places) == count:
                 break
             entry = entries[i]
-            if some := list(holes(entry.tokens, entry.constants, problem.X, problem.y)):
+            some = holes(entry.tokens, entry.constants, problem.X, problem.y)
+            if some := [hole for hole in some if hole.room >= _ROOM]:
                 places.append(some[self._rng.integers(len(some))])
         return places
 
@@ -256,7 +261,7 @@ class Search:
         if not places:
             return np.zeros((0, 1), dtype=np.int64)
         seen, each = self._observations, self.settings.samples
-        values = torch.from_numpy(np.array([hole.values for hole in places])).to(seen.y)
+        values = torch.from_numpy(centred(np.array([hole.values for hole in places]))).to(seen.y)
         with np.errstate(divide="ignore"):
             log_slope = np.log(np.abs([hole.slope for hole in places]))
         bags = seen.bags(len(places), self._rng, log_slope)
@@ -305,7 +310,7 @@ class Search:
             row[: len(finds.constants[i])] = finds.constants[i]
         problem = self.problem
         values = programs.evaluate(cores, problem.X, constants, threads=self.threads)
-        arrays = cores, constants, best_affine(values, problem.y, problem.weights)
+        arrays = cores, constants, best_affine(values, self._observations.target, problem.weights)
         tokens, constants, prediction = (torch.from_numpy(a).to(self._device) for a in arrays)
         guess = torch.ones(count, dtype=torch.bool, device=self._device)
         return Candidates(tokens, constants.float(), prediction.float(), guess)

@@ -136,7 +136,9 @@ class LEERegressor(RegressorMixin, BaseEstimator):
         problem = Problem(X[:, columns], y, used, weights, seed=seed, observations=observations)
         with _threads(self.threads) as threads:
             _compile(threads)
-            network = _network(Lee.folder(str(self.model)))
+            folder = Lee.folder(str(self.model))
+            changed = [path.stat().st_mtime_ns for path in folder.glob("model.json")]
+            network = _network(folder, *changed)
             self._search(problem, network, starts, threads, seed)
         self.selected_features_ = problem.names
         if len(problem.names) < len(names):
@@ -305,9 +307,13 @@ def _r2(formula: Expression, problem: Problem) -> float:
 
 
 def _observations(weights: np.ndarray) -> float:
-    """How many observations weighted rows are: whole weights are repetitions, others are not."""
-    whole = (weights == np.floor(weights)).all()
-    return float(weights.sum() if whole else np.count_nonzero(weights))
+    """How many observations weighted rows are: whole weights are repetitions; of others the
+    effective number (Kish, Survey Sampling, 1965), which equal weights leave at that of the rows.
+    """
+    if (weights == np.floor(weights)).all():
+        return float(weights.sum())
+    share = weights / weights.max()  # squares of tiny ones would vanish
+    return float(share.sum() ** 2 / np.square(share).sum())
 
 
 def _merged(
@@ -365,5 +371,6 @@ def _compile(threads: int) -> None:
 
 
 @functools.lru_cache(maxsize=2)
-def _network(folder: Path) -> Any:
+def _network(folder: Path, changed: int = 0) -> Any:
+    """A saved network; `changed` tells it from an earlier one in the same folder."""
     return checkpoint.load(folder)[0]

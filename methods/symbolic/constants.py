@@ -194,7 +194,7 @@ def _check_targets(X, y, weights, shape: tuple[int, int]):
         a = a[None] if a.ndim == 1 else a
         if a.shape not in ((1, shape[1]), shape):
             raise ValueError(f"{name} must be ({shape[1]},) or {shape}, got {tuple(a.shape)}")
-        if not bool(abs(a).max() < np.inf):
+        if not bool((abs(a) < np.inf).all()):
             raise ValueError(f"{name} must be finite")
         checked.append(a)
     if bool((checked[1] < 0).any()) or not bool((checked[1].sum(1) > 0).all()):

@@ -17,6 +17,7 @@ from methods.symbolic.archive import Entry, noise_floor
 from methods.symbolic.polish import in_original_units
 from methods.symbolic.printing import neat
 
+_JUDGES = 20_000  # rows that judge formulas, drawn at random where there are more
 _MODERATE = 1e3  # sizes from 1/_MODERATE to _MODERATE are left as they are
 
 
@@ -75,10 +76,11 @@ class Problem:
             default.
 
     Attributes:
+        all_X, all_y, all_weights: rows that judge, at most 20,000, as they were given.
         columns: indices of the columns in use, at most ten, in order.
         names: of these.
         X, y, weights: rows for fits, (m, len(columns)), (m,) and (m,), in moderate units.
-        observations, all_observations: that these rows, and all rows, stand for.
+        observations, all_observations: that these rows, and those that judge, stand for.
         variance: weighted variance of y over these rows.
         floor: loss, in moderate units, that counts as exact.
     """
@@ -93,9 +95,14 @@ class Problem:
         seed: int = 0,
         observations: float | None = None,
     ) -> None:
-        self.all_X, self.all_y, self.all_names = X, y, tuple(names)
-        self.all_weights = np.ones(len(y)) if weights is None else np.asarray(weights, float)
-        rows = np.flatnonzero(self.all_weights > 0)
+        weights = np.ones(len(y)) if weights is None else np.asarray(weights, float)
+        observations = float(observations or len(y))
+        if len(y) > _JUDGES:
+            rows = np.sort(np.random.default_rng(seed).choice(len(y), _JUDGES, replace=False))
+            observations *= float(weights[rows].sum() / weights.sum())
+            X, y, weights = X[rows], y[rows], weights[rows]
+        self.all_X, self.all_y, self.all_names, self.all_weights = X, y, tuple(names), weights
+        rows = np.flatnonzero(weights > 0)
         if len(rows) > points:
             rows = np.sort(np.random.default_rng(seed).choice(rows, points, replace=False))
         columns = np.arange(X.shape[1])
@@ -109,7 +116,7 @@ class Problem:
         self.X = np.ascontiguousarray(X[np.ix_(rows, columns)]) / list(self.x_units.values())
         self.y = y[rows] / self.y_unit
         self.weights = self.all_weights[rows]
-        self.all_observations = float(observations or len(y))
+        self.all_observations = observations
         share = self.weights.sum() / self.all_weights.sum()
         self.observations = self.all_observations * float(share)
         mean = np.average(self.y, weights=self.weights)
@@ -123,7 +130,9 @@ class Problem:
         return neat(in_original_units(expression, units, self.y_unit))
 
     def loss(self, formula: Expression) -> float:
-        """Mean squared error on all rows, in units of y_unit squared; inf without a value."""
+        """Mean squared error on the rows that judge, in units of y_unit squared; inf without a
+        value.
+        """
         with np.errstate(all="ignore"):
             residual = (formula.evaluate(self.all_X, self.all_names) - self.all_y) / self.y_unit
             loss = float(np.average(residual**2, weights=self.all_weights))

@@ -88,6 +88,8 @@ def train(
     with show_progress() as show, _subnormals_as_zero():
         task = replace(recipe.task, seed=seed, **({} if on_cpu else recipe.on_gpu))
         network, done = recipe.load(start) if start else (recipe.make(recipe.sizes[size]), {})
+        if start and network.config != recipe.sizes[size]:
+            raise UsageError(f"{start} is no model of size {size}.", "Name its own size: --size.")
         network.train()
         objective = recipe.objective(network, task, where, 1 if on_cpu else 4)
         facts = {

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import os
 import shutil
 import signal
@@ -343,8 +344,17 @@ class Trainer:
             done: a saved model's facts; a counter that is missing stays.
         """
         counted = {f.name for f in fields(Progress)} & done.keys()
-        self.progress = replace(self.progress, **{name: done[name] for name in counted})
+        self.progress = self._counted(
+            replace(self.progress, **{name: done[name] for name in counted})
+        )
         self._begun = self.progress.step
+
+    def _counted(self, progress: Progress) -> Progress:
+        """Progress with batches of this device's size, at least as many as hold all that was seen:
+        another device takes larger ones.
+        """
+        batches = math.ceil(progress.examples / self.objective.rows)
+        return replace(progress, batches=max(progress.batches, batches))
 
     def resume(self) -> bool:
         """Go on from the newest sound checkpoint of the folder.
@@ -389,7 +399,7 @@ class Trainer:
             name, _, kind = key.rpartition(":")
             p = self.parameters[name]
             owner[p].state[p][kind] = tensor.to(p.device)
-        self.progress, self._begun = progress, 0
+        self.progress, self._begun = self._counted(progress), 0
 
 
 class Window:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer.main
+
+from lee_bench.cli.app import app
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -20,6 +24,23 @@ def test_the_example_of_the_symbolic_core_runs(capsys):
 
 
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+CARDS = DOCS.parent.glob("methods/*/weights/*/CARD.md")
+
+
+@pytest.mark.parametrize("path", [*PAGES, *CARDS], ids=lambda path: "/".join(path.parts[-3:]))
+def test_commands_exist_with_their_options(path):
+    """Parsed as the command line would, not run."""
+    code = "\n".join(re.findall(r"```(?:sh|console)?\n(.*?)```", path.read_text(), re.S))
+    for line in re.findall(r"^(?:\$ )?lee-bench (.*)$", code.replace("\\\n", " "), re.M):
+        command, context = typer.main.get_command(app), None
+        words = shlex.split(line.split("|")[0].rstrip("&"), comments=True)
+        while words and hasattr(command, "commands") and words[0] in command.commands:
+            command = command.commands[words[0]]
+            context = command.make_context(words[0], words[1:], parent=context)
+            words = [*context._protected_args, *context.args]
+        assert context is not None, line
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

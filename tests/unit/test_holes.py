@@ -71,6 +71,17 @@ def test_the_whole_without_its_scale_and_offset_is_no_part():
     assert "* x0 x1" in asked("exp + C * C * x0 x1", y, numbers)
 
 
+def test_the_room_of_a_part_is_what_the_rest_leaves_of_the_longest_expression():
+    tokens = tok.encode(["+", "x0"] * 15 + ["sin", "x1"])
+    rooms = {hole.span[:2]: hole.room for hole in holes(tokens, NOTHING, X, values(tokens))}
+    assert rooms[30, 32] == 10
+    for length, kept in ((5, True), (7, False)):  # with scale and offset 9 and 11
+        (hole,) = (h for h in holes(tokens, NOTHING, X, values(tokens)) if h.span[:2] == (30, 32))
+        part = np.array([tok.encode(["+", "x0"] * ((length - 1) // 2) + ["x1"])])
+        made = fill([hole], part, X, np.ones(len(X)), ROWS, rng=np.random.default_rng(0), threads=1)
+        assert bool(made) is kept
+
+
 def test_rows_on_which_no_value_would_do_count_for_nothing():
     y = np.where(ROWS % 10, X[:, 0], -1.0)  # no square is negative
     hole = asked("square x1", y)["x1"]

@@ -254,7 +254,7 @@ def test_many_finds_are_read_not_the_best_alone(model, monkeypatch):
     calls = watched(model, monkeypatch)
     search.run(math.inf, max_rounds=1)
     tokens = calls[-1][3].tokens.numpy()
-    assert len(np.unique(tokens, axis=0)) == len(tokens) == 6
+    assert len(np.unique(tokens, axis=0)) == len(tokens) == len(start)
     assert (without_affine(tokens) == tokens).all()
 
 
@@ -319,6 +319,32 @@ def test_a_start_that_is_wrong_is_read_in_the_first_round(model):
     search = Search(model, problem(), SMALL, start=[tok.encode("* x0 x1")])
     search.run(math.inf, max_rounds=1)
     assert search.history[0].sources == {"data": 24, "candidate": 24}
+
+
+def test_all_starts_are_read_in_the_first_round(model):
+    starts = [tok.encode(text) for text in ("* x0 x1", "sin x2", "+ x0 exp x1", "cos * x0 x2")]
+    search = Search(model, problem(), replace(SMALL, reencoded=0.1, stepped=0.0), start=starts)
+    search.run(math.inf, max_rounds=1)
+    assert search.history[0].sources == {"data": 16, "candidate": 32}
+
+
+def test_rounds_of_few_decodes_are_no_shortage_of_time(model):
+    search = Search(model, problem(), replace(SMALL, first=2, decodes=4, samples=8))
+    assert search.run(math.inf, max_rounds=3) == "round limit"
+    assert [r.decodes for r in search.history] == [2, 4, 4]
+
+
+def test_a_steady_part_of_the_target_is_not_what_the_network_sees():
+    rng = np.random.default_rng(0)
+    X, wave = rng.uniform(size=(200, 1)), rng.normal(size=200)
+    plain, lifted, raised = (
+        Observations(Problem(X, wave + offset, ("a",)), 48, torch.device("cpu")).y
+        for offset in (0.0, 1e6, 20.0)
+    )
+    assert torch.equal(plain, torch.from_numpy(wave).float())
+    unit = Problem(X, wave + 1e6, ("a",)).y_unit
+    torch.testing.assert_close(unit * lifted, plain - plain.mean(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(raised, plain + 20.0)  # a spread of a twentieth is seen as it is
 
 
 def test_a_start_too_long_to_read_is_tried_all_the_same(model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from sklearn.utils import estimator_checks
 
 from lee_bench.errors import ExpressionError, SetupError
 from methods.lee import LEERegressor
+from methods.lee.method import Lee
+from methods.lee.regressor import _observations
 
 SELECTS = "ignore:of .* features, the search used"  # many checks have more than ten features
 
@@ -188,6 +191,24 @@ def test_weights_count_like_repetition_in_any_order(data):
     repeated = quick().fit(X[rows], y[rows])
     pd.testing.assert_frame_equal(weighted.equations_, repeated.equations_)
     assert not weighted.equations_.equals(quick().fit(X, y).equations_)
+
+
+def test_weights_that_are_not_whole_count_as_effective_rows(data):
+    X, y = data[0].to_numpy(), data[1].to_numpy() + np.random.default_rng(2).normal(size=120)
+    few = np.where(np.arange(120) < 10, 1.5, 1e-9)
+    assert _observations(few) == pytest.approx(10, rel=1e-4)
+    assert _observations(np.full(120, 0.3)) == pytest.approx(120)
+    assert _observations(np.full(120, 2.0)) == 240
+    model = quick().fit(X, y, sample_weight=few)
+    assert model.equations_.loc[model.equations_["chosen"], "complexity"].item() < 12
+
+
+def test_a_network_that_was_trained_on_is_read_again(data, tmp_path):
+    folder = shutil.copytree(Lee.folder("small"), tmp_path / "mine")
+    model = quick(model=folder, max_rounds=1).fit(*data)
+    (folder / "model.json").write_text("{}")
+    with pytest.raises(SetupError):
+        model.fit(*data)
 
 
 def test_a_table_of_counts_is_fitted_for_all_its_rows():

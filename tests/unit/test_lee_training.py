@@ -72,6 +72,13 @@ def test_the_truth_with_fitted_constants_fits():
     assert (error < 1e-6).float().mean() > 0.85
 
 
+def test_nothing_need_be_read_twice():
+    o = objective(replace(TASK, twice=0.0, own_from=9))
+    loss, terms = o.loss(o.data[0], 0, 0)
+    assert loss.isfinite()
+    assert terms["close"] == 0
+
+
 def test_a_loss_is_finite_repeats_and_reaches_every_weight():
     batch, first, second = objective().data[0], objective(), objective()
     for step in range(2):  # own decodes come with the second
@@ -184,10 +191,16 @@ def test_validation_figures_are_frozen(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change", [{"alone": 0.1, "twice": 0.2}, {"bags": (32, 70)}, {"alone": 1.5, "twice": 0.0}]
+    "change",
+    [
+        {"alone": 0.1, "twice": 0.2},
+        {"bags": (32, 70)},
+        {"alone": 1.5, "twice": 0.0},
+        {"rows": 5, "truth": 0.1},
+    ],
 )
 def test_a_task_that_makes_no_sense_is_refused(change):
-    with pytest.raises(ValueError, match=r"functions|points"):
+    with pytest.raises(ValueError, match=r"function|points"):
         replace(TASK, **change)
 
 
@@ -211,5 +224,7 @@ def test_training_goes_on_where_it_stopped_and_the_model_loads(tmp_path, monkeyp
     assert facts["validation"]["none"] > 0
     third = run(device="cpu", folder=tmp_path / "b", start=tmp_path / "model")
     assert third.step > 0
+    with pytest.raises(UsageError, match="no model of size small"):
+        command.train(RECIPE, "small", 1, folder=tmp_path / "c", start=tmp_path / "model")
     subnormal = torch.full((1,), 1e-310, dtype=torch.float64)
     assert (subnormal * 1.0).item() > 0, "training left its rounding mode behind"

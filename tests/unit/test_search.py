@@ -246,6 +246,14 @@ def test_columns_are_chosen_by_the_rows_that_count():
     assert relevance(X, y) == pytest.approx(relevance(X, y, np.full(400, 7.0)))
 
 
+def test_at_most_twenty_thousand_rows_judge_and_count_as_many_observations():
+    X = np.random.default_rng(0).normal(size=(50_000, 2))
+    problem = Problem(X, X[:, 0], ("a", "b"))
+    assert (len(problem.all_y), problem.all_observations) == (20_000, 20_000)
+    assert (len(problem.y), problem.observations) == (1000, 1000)
+    np.testing.assert_array_equal(problem.all_X[:, 0], problem.all_y)
+
+
 def test_digits_cost():
     price = [digit_nats(parse(text, NAMES)) for text in ("2*a", "a", "12*a", "2.5*a", "2.512*a")]
     assert price[0] == price[1] == 0

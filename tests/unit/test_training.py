@@ -206,6 +206,13 @@ def test_a_saved_model_counts_on(tmp_path):
     assert later._rate(930, 0.0) == pytest.approx(due, rel=0.02)
 
 
+def test_batches_are_counted_as_this_device_makes_them(tmp_path):
+    """A GPU takes large ones; what it has seen must not come again."""
+    run = trainer(tmp_path, 1)
+    run.begin({"step": 50, "batches": 50, "examples": 50 * 4096})
+    assert run.progress.batches == 50 * 4096 / Line.rows
+
+
 def test_muon_moves_all_directions_alike():
     torch.manual_seed(0)
     for shape in ((6, 6), (4, 10), (10, 4)):
