@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from lee_bench.contract import Budget, Task
 from lee_bench.errors import MethodError
 from lee_bench.files import write_atomically
 
+PARENT = "LEE_BENCH_PARENT"
+"""Environment variable that tells the worker who started it."""
 MAX_ANSWER_BYTES = 64 << 20
 CHECKED_ROWS = 200
 """Training rows on which the method's own prediction is compared with its formula."""
@@ -128,7 +130,16 @@ def read_answer(folder: Path) -> Answer | None:
     try:
         answer = Answer(**json.loads(path.read_text(encoding="utf-8")))
         formulas = [candidate["formula"] for candidate in answer.candidates]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        answer = replace(
+            answer,
+            seconds={name: float(value) for name, value in dict(answer.seconds).items()},
+            versions=dict(answer.versions),
+            details=dict(answer.details),
+            peak_memory_mb=float(answer.peak_memory_mb),
+        )
+        if np.asarray(answer.predictions or [], dtype=np.float64).ndim != 1:
+            raise ValueError("predictions are no list of numbers")
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise MethodError(f"the answer cannot be read: {error}") from error
     if not answer.error and not (
         all(isinstance(formula, str) for formula in formulas)

@@ -182,8 +182,12 @@ class RunRecord:
             raw["key"].path  # noqa: B018  fails where a number is none
             raw["status"] = Status(raw["status"])
             raw["candidates"] = tuple(raw["candidates"])
-            return cls(**raw)
-        except (ValueError, KeyError, TypeError) as error:
+            for name in ("seconds", "data", "versions", "machine", "details"):
+                raw[name] = dict(raw.get(name, {}))
+            record = cls(**raw)
+            record.crowded  # noqa: B018  fails where seconds are no numbers
+            return record
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RecordError(
                 f"{origin} is damaged and was left out: {error}",
                 "Delete the file and run the same command again to measure this cell anew.",

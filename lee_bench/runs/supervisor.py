@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from lee_bench.contract import Budget, Task
 from lee_bench.errors import ExpressionError, MethodError
 from lee_bench.expression import parse
 from lee_bench.runs import machine
-from lee_bench.runs.exchange import Answer, Request, phase, read_answer, write_request
+from lee_bench.runs.exchange import PARENT, Answer, Request, phase, read_answer, write_request
 from lee_bench.runs.record import RunKey, RunRecord, Status
 
 PREPARE_SECONDS = 180.0
@@ -89,6 +89,14 @@ class _Watch:
     ended_for: Status | None = None
     reason: str = ""
     stopped: bool = False
+    waited: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Nanoseconds for which each thread has waited for a processor, when first and last seen."""
+
+    @property
+    def waited_seconds(self) -> dict[str, float]:
+        """Those of all threads; nothing where the system does not tell, or nobody looked."""
+        total = sum(last - first for first, last in self.waited.values())
+        return {"waited": total / 1e9} if self.waited else {}
 
 
 def run_cell(cell: Cell, stop: threading.Event) -> RunRecord | None:
@@ -128,7 +136,11 @@ def run_cell(cell: Cell, stop: threading.Event) -> RunRecord | None:
             return None
         facts = _classify(cell, process.returncode, watch, folder)
     facts["peak_memory_mb"] = max(facts.get("peak_memory_mb", 0.0), watch.peak_bytes / 2**20)
-    facts["seconds"] = {**facts.get("seconds", {}), "cell": time.monotonic() - begin}
+    facts["seconds"] = {
+        **facts.get("seconds", {}),
+        **watch.waited_seconds,
+        "cell": time.monotonic() - begin,
+    }
     facts["versions"] = {"lee-bench": __version__, **facts.get("versions", {})}
     failed = facts["status"] is not Status.OK
     return RunRecord(
@@ -159,7 +171,13 @@ def _launch(cell: Cell, folder: Path, tag: str) -> subprocess.Popen:
     return subprocess.Popen(
         [cell.command, "-m", "lee_bench.runs.worker", str(folder)],
         cwd=folder,
-        env={**cell.environment, **caps, "PYTHONHASHSEED": "0", TAG: tag},
+        env={
+            **cell.environment,
+            **caps,
+            "PYTHONHASHSEED": "0",
+            TAG: tag,
+            PARENT: str(os.getpid()),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -211,8 +229,11 @@ def _watch(
             watch.stopped = True
             return
         now = time.monotonic()
-        if (current := phase(folder)) != seen:
+        begun = (current := phase(folder)) != seen
+        if begun:
             seen, phase_begin = current, now
+        if seen == "search":
+            _note_waiting(process.pid, watch.waited, begun)
         limit = limits.get(seen, PREPARE_SECONDS)
         if now - phase_begin > limit:
             watch.ended_for = Status.TIMEOUT
@@ -221,15 +242,31 @@ def _watch(
                 f"still in '{seen or 'start'}' after {now - phase_begin:.1f} s ({allowed} allowed)"
             )
             return
-        if now >= next_tree:
+        most = budget.memory_mb * 2**20
+        if now >= next_tree or _resident(leader) + children > most:
+            # Looked at anew before anything is ended: a child may have handed its memory on.
             children = sum(_resident(child) for child in _children(leader))
             next_tree = now + TREE_SECONDS
         watch.peak_bytes = max(watch.peak_bytes, _resident(leader) + children)
-        if watch.peak_bytes > budget.memory_mb * 2**20:
+        if watch.peak_bytes > most:
             watch.ended_for = Status.MEMORY
             used = watch.peak_bytes / 2**20
             watch.reason = f"used {used:.0f} MiB ({budget.memory_mb} MiB allowed)"
             return
+
+
+def _note_waiting(pid: int, waited: dict[str, tuple[int, int]], begun: bool) -> None:
+    """Note for how long each thread has waited so far; those that have ended stay as last seen.
+
+    Linux tells. A search may do all its work in threads that are gone when it returns, so the
+    worker itself could not know.
+    """
+    with contextlib.suppress(OSError):
+        for thread in os.scandir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError):  # it has just ended
+                now = int(Path(thread.path, "schedstat").read_text(encoding="ascii").split()[1])
+                first, _ = waited.get(thread.name, (now if begun else 0, 0))
+                waited[thread.name] = first, now
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -248,7 +285,7 @@ def _belongs(process: psutil.Process, leader: int, tag: str) -> bool:
     with contextlib.suppress(psutil.Error, OSError):
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        if os.name == "posix" and os.getpgid(process.pid) == leader:
+        if os.getpgid(process.pid) == leader:
             return True
         return process.environ().get(TAG) == tag
     return False
@@ -268,7 +305,7 @@ def _end_all(process: subprocess.Popen, tag: str) -> None:
         with contextlib.suppress(psutil.Error):
             victim.terminate()
     if victims:
-        psutil.wait_procs(victims, timeout=1.0, callback=None)
+        psutil.wait_procs(victims, timeout=1.0)
     for _ in range(50):
         victims = left()
         if not victims:
@@ -340,7 +377,7 @@ def _accept(task: Task, answer: Answer) -> dict[str, Any]:
         details["unreadable_candidates"] = len(answer.candidates) - len(kept)
     gap = None
     if answer.predictions is not None:
-        claimed = np.asarray(answer.predictions, dtype=np.float64)
+        claimed = np.asarray(answer.predictions, dtype=np.float64)[: len(values)]
         scale = float(np.sqrt(np.mean(np.square(task.y)))) or 1.0
         gap = float(np.max(np.abs(claimed - values[: len(claimed)]), initial=0.0)) / scale
     return {

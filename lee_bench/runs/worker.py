@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from lee_bench.contract import Outcome
 from lee_bench.errors import MethodError, SetupError
 from lee_bench.runs.exchange import (
     CHECKED_ROWS,
+    PARENT,
     Answer,
     Request,
     enter_phase,
@@ -28,11 +30,6 @@ from lee_bench.runs.exchange import (
     write_answer,
 )
 from lee_bench.runs.registry import load_class, versions
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None
 
 
 def measure(folder: Path, request: Request) -> Answer:
@@ -50,11 +47,9 @@ def measure(folder: Path, request: Request) -> Answer:
         method = load_class(request.target)(**request.settings)
         method.prepare(request.task, request.budget, request.seed)
     with phase("search"):
-        cpu, waited = time.process_time(), _waited()
+        cpu = time.process_time()
         method.search(request.task, request.budget, request.seed)
         seconds["cpu"] = time.process_time() - cpu
-        if waited is not None:
-            seconds["waited"] = max(0.0, _waited() - waited)
     with phase("answer"):
         outcome = method.answer()
         if not isinstance(outcome, Outcome):
@@ -69,17 +64,6 @@ def measure(folder: Path, request: Request) -> Answer:
         seconds=seconds,
         versions=versions(type(method)),
     )
-
-
-def _waited() -> float | None:
-    """Seconds for which threads of this process were ready to run and had no processor; None where
-    the system does not tell. Linux does.
-    """
-    nanoseconds = []
-    for file in Path("/proc/self/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            nanoseconds.append(int(file.read_text(encoding="ascii").split()[1]))
-    return sum(nanoseconds) / 1e9 if nanoseconds else None
 
 
 def _predictions(outcome: Outcome, request: Request) -> list[float] | None:
@@ -101,24 +85,23 @@ def _peak_memory_mb() -> float:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    if resource is None:
-        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
 def _die_with_parent() -> None:
-    """Leave nothing running when the parent is killed, and be the kernel's first choice when
-    memory runs out. Linux only; elsewhere the parent's clean-up has to do.
+    """End when the parent is killed, count all descendants as one's own, and be the kernel's first
+    choice when memory runs out. Linux only; elsewhere the parent's clean-up has to do.
     """
     if not sys.platform.startswith("linux"):
         return
     import ctypes
 
-    parent = os.getppid()
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:
+    pr_set_pdeathsig, pr_set_child_subreaper = 1, 36
+    prctl = ctypes.CDLL(None).prctl
+    prctl(pr_set_pdeathsig, signal.SIGKILL)
+    prctl(pr_set_child_subreaper, 1)  # the memory of a child's child, whose parent left, counts
+    if str(os.getppid()) != os.environ.get(PARENT, str(os.getppid())):
         os._exit(1)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -131,11 +114,12 @@ def main(folder: Path) -> None:
     fault = {MethodError: "method", SetupError: "setup", MemoryError: "memory"}
     try:
         answer = measure(folder, request)
+        write_answer(folder, replace(answer, peak_memory_mb=_peak_memory_mb()))
     except BaseException as error:
         traceback.print_exc()
         blame = next((f for kind, f in fault.items() if isinstance(error, kind)), "crash")
-        answer = Answer(error=f"{type(error).__name__}: {error}"[:2000], fault=blame)
-    write_answer(folder, replace(answer, peak_memory_mb=_peak_memory_mb()))
+        reason = f"{type(error).__name__}: {error}"[:2000]
+        write_answer(folder, Answer(error=reason, fault=blame, peak_memory_mb=_peak_memory_mb()))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # threads and exit handlers of a method must not hold up the answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +41,15 @@ class Rivalled(Fake):
             while time.monotonic() < end:
                 pass
             rival.kill()
+
+
+class RivalledInAThread(Rivalled):
+    """Does all its work in a thread that is gone when the search returns."""
+
+    def search(self, task, budget, seed):
+        thread = threading.Thread(target=super().search, args=(task, budget, seed))
+        thread.start()
+        thread.join()
 
 
 class Good(Fake):
@@ -211,6 +222,57 @@ class WritesRubbishAnswer(Fake):
     def search(self, task, budget, seed):
         Path("answer.json").write_text("[" * 100_000)
         os._exit(0)
+
+
+class WritesOddAnswer(Fake):
+    odd: ClassVar = {}
+
+    def search(self, task, budget, seed):
+        answer = {"candidates": [{"formula": "x0"}], **self.odd}
+        Path("answer.json").write_text(json.dumps(answer))
+        os._exit(0)
+
+
+class WritesNoSeconds(WritesOddAnswer):
+    odd: ClassVar = {"seconds": None}
+
+
+class WritesWordsForSeconds(WritesOddAnswer):
+    odd: ClassVar = {"seconds": {"search": "long"}}
+
+
+class WritesWordsForPredictions(WritesOddAnswer):
+    odd: ClassVar = {"predictions": ["a"]}
+
+
+class WritesTableOfPredictions(WritesOddAnswer):
+    odd: ClassVar = {"predictions": [[1.0, 2.0]]}
+
+
+class WritesNumberForDetails(WritesOddAnswer):
+    odd: ClassVar = {"details": 3}
+
+
+class WritesWordsForMemory(WritesOddAnswer):
+    odd: ClassVar = {"peak_memory_mb": "much"}
+
+
+class TellsWhatNoFileHolds(Fake):
+    def answer(self):
+        return Outcome((Candidate("x0"),), details={(1, 2): 3})
+
+
+class ForksTwiceAndFills(Fake):
+    """Fills memory in a process whose parent has left."""
+
+    def search(self, task, budget, seed):
+        if os.fork() == 0:
+            if os.fork() == 0:
+                kept = bytearray(600 << 20)
+                kept[::4096] = b"x" * len(kept[::4096])
+                time.sleep(1000)
+            os._exit(0)
+        time.sleep(1000)
 
 
 class PredictsBadly(Fake):

@@ -69,8 +69,9 @@ def test_a_good_method_is_measured():
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux tells it")
-def test_who_waits_for_a_processor_is_told_from_who_does_not():
-    record = run("Rivalled", seconds=5.0)
+@pytest.mark.parametrize("name", ["Rivalled", "RivalledInAThread"])
+def test_who_waits_for_a_processor_is_told_from_who_does_not(name):
+    record = run(name, seconds=5.0)
     assert record.status is Status.OK, record.reason
     assert record.seconds["waited"] > 0.15
     assert record.crowded
@@ -110,6 +111,13 @@ def test_a_prediction_that_is_not_the_formula_is_recorded():
         ("AnswersNumber", Status.INVALID, "no chosen formula"),
         ("WritesBrokenAnswer", Status.INVALID, "cannot be read"),
         ("WritesRubbishAnswer", Status.INVALID, "cannot be read"),
+        ("WritesNoSeconds", Status.INVALID, "cannot be read"),
+        ("WritesWordsForSeconds", Status.INVALID, "cannot be read"),
+        ("WritesWordsForPredictions", Status.INVALID, "cannot be read"),
+        ("WritesTableOfPredictions", Status.INVALID, "cannot be read"),
+        ("WritesNumberForDetails", Status.INVALID, "cannot be read"),
+        ("WritesWordsForMemory", Status.INVALID, "cannot be read"),
+        ("TellsWhatNoFileHolds", Status.CRASH, "keys must be"),
         ("PredictsBadly", Status.INVALID, "shape (50, 2)"),
         ("Unavailable", Status.UNAVAILABLE, "licence server"),
         ("NoSuchClass", Status.INVALID, "NoSuchClass"),
@@ -144,7 +152,13 @@ def test_no_child_survives(name, status):
     assert run(name).status == status  # run() checks that nothing is left
 
 
-@pytest.mark.parametrize("name", ["FillsMemory", "ChildFillsMemory"])
+_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux adopts such processes")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["FillsMemory", "ChildFillsMemory", pytest.param("ForksTwiceAndFills", marks=_LINUX)],
+)
 def test_a_method_that_fills_memory_is_ended(name):
     record = run(name, seconds=20.0)
     assert (record.status, "400 MiB allowed" in record.reason) == (Status.MEMORY, True)

@@ -55,6 +55,18 @@ def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path, text):
     assert problem.hint
 
 
+@pytest.mark.parametrize(
+    "odd", [{"seconds": None}, {"seconds": {"waited": "long"}}, {"data": 3}, {"details": "x"}]
+)
+def test_a_record_of_odd_types_is_damaged(tmp_path, odd):
+    store = Store(tmp_path)
+    store.write(RECORD)
+    path = store.runs / KEY.path
+    path.write_text(json.dumps(json.loads(path.read_text()) | odd))
+    with pytest.raises(RecordError, match="damaged"):
+        store.read(KEY)
+
+
 def test_a_record_whose_key_names_no_place_is_damaged(tmp_path):
     store = Store(tmp_path)
     store.write(RECORD)
