@@ -42,7 +42,7 @@ from methods.lee.mutations import mutate
 from methods.network import features
 from methods.network.candidates import Candidates
 from methods.network.decoder import Part
-from methods.network.observations import Observations, centred
+from methods.network.observations import Observations
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.affine import without_affine
@@ -51,7 +51,6 @@ from methods.symbolic.problem import Problem
 from methods.symbolic.search import Pool
 from methods.training import computing, fast_dtype
 
-_ROOM = 12  # tokens that a part may have, at least, to be asked for: most that are written fit
 _MARGIN = 1.25  # a round takes longer, a decode, than the last: it reads more, steps more
 SOURCES = (
     "data", "candidate", "data, stepped", "candidate, stepped", "rewritten", "desired", "mutant",
@@ -66,7 +65,8 @@ class Round:
     Attributes:
         index: 0 for the first.
         seconds: it took.
-        decodes: expressions written, all of them offered to the pool.
+        decodes: expressions written; all are offered to the pool but parts that make their find too
+            long, or that nothing can be fitted to.
         new: those of them whose function was new.
         temperature: at which they were written.
         r2, length: of the find of shortest description so far, on the problem's rows; its tokens.
@@ -247,8 +247,7 @@ class Search:
             if len(places) == count:
                 break
             entry = entries[i]
-            some = holes(entry.tokens, entry.constants, problem.X, problem.y)
-            if some := [hole for hole in some if hole.room >= _ROOM]:
+            if some := list(holes(entry.tokens, entry.constants, problem.X, problem.y)):
                 places.append(some[self._rng.integers(len(some))])
         return places
 
@@ -261,7 +260,7 @@ class Search:
         if not places:
             return np.zeros((0, 1), dtype=np.int64)
         seen, each = self._observations, self.settings.samples
-        values = torch.from_numpy(centred(np.array([hole.values for hole in places]))).to(seen.y)
+        values = torch.from_numpy(np.array([hole.values for hole in places])).to(seen.y)
         with np.errstate(divide="ignore"):
             log_slope = np.log(np.abs([hole.slope for hole in places]))
         bags = seen.bags(len(places), self._rng, log_slope)
@@ -310,7 +309,7 @@ class Search:
             row[: len(finds.constants[i])] = finds.constants[i]
         problem = self.problem
         values = programs.evaluate(cores, problem.X, constants, threads=self.threads)
-        arrays = cores, constants, best_affine(values, self._observations.target, problem.weights)
+        arrays = cores, constants, best_affine(values, problem.y, problem.weights)
         tokens, constants, prediction = (torch.from_numpy(a).to(self._device) for a in arrays)
         guess = torch.ones(count, dtype=torch.bool, device=self._device)
         return Candidates(tokens, constants.float(), prediction.float(), guess)

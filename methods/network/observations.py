@@ -9,19 +9,7 @@ from torch import Tensor
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.problem import Problem
 
-_STEADY = 0.01  # spread of y, as a share of its size, below which no network has seen any
 _SMALLEST_BAG = 16  # networks never saw fewer points, unless there are no more
-
-
-def centred(y: np.ndarray) -> np.ndarray:
-    """Targets (..., n) as a network can read them: less their mean, where there is little else.
-
-    Networks see a few digits, and write what is free in scale and offset: a steady part, as of air
-    pressure in pascals, would hide all that varies.
-    """
-    mean = y.mean(-1, keepdims=True)
-    steady = y.std(-1, keepdims=True) < _STEADY * np.abs(mean)
-    return np.where(steady, y - mean, y)
 
 
 class Observations:
@@ -34,7 +22,6 @@ class Observations:
 
     Attributes:
         X: float32 (rows, MAX_VARIABLES), 0 in columns that do not exist; y: float32 (rows,).
-        target: float64 (rows,), what y holds (`centred`).
         variables: columns that exist, at least 1.
     """
 
@@ -42,8 +29,7 @@ class Observations:
         rows, columns = problem.X.shape
         self.X = torch.zeros((rows, tok.MAX_VARIABLES), device=device)
         self.X[:, :columns] = torch.from_numpy(problem.X)
-        self.target = centred(problem.y)
-        self.y = torch.from_numpy(self.target).to(self.X)
+        self.y = torch.from_numpy(problem.y).to(self.X)
         self.variables = max(1, columns)
         self._size = min(bag, rows, max(_SMALLEST_BAG, 3 * rows // 4))
         self._log_weights = np.log(problem.weights)

@@ -43,12 +43,6 @@ class Hole:
     values: np.ndarray
     slope: np.ndarray
 
-    @property
-    def room(self) -> int:
-        """Tokens that the part may have, scale and offset included."""
-        start, stop = self.span[:2]
-        return _LONGEST - len(self.tokens) + stop - start
-
     def filled(
         self, tokens: Sequence[int], numbers: Sequence[float]
     ) -> tuple[np.ndarray, np.ndarray]:

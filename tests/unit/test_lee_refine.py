@@ -334,19 +334,6 @@ def test_rounds_of_few_decodes_are_no_shortage_of_time(model):
     assert [r.decodes for r in search.history] == [2, 4, 4]
 
 
-def test_a_steady_part_of_the_target_is_not_what_the_network_sees():
-    rng = np.random.default_rng(0)
-    X, wave = rng.uniform(size=(200, 1)), rng.normal(size=200)
-    plain, lifted, raised = (
-        Observations(Problem(X, wave + offset, ("a",)), 48, torch.device("cpu")).y
-        for offset in (0.0, 1e6, 20.0)
-    )
-    assert torch.equal(plain, torch.from_numpy(wave).float())
-    unit = Problem(X, wave + 1e6, ("a",)).y_unit
-    torch.testing.assert_close(unit * lifted, plain - plain.mean(), atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(raised, plain + 20.0)  # a spread of a twentieth is seen as it is
-
-
 def test_a_start_too_long_to_read_is_tried_all_the_same(model):
     long = tok.encode(["+", "x0"] * 12 + ["sin", "x1"])
     search = Search(model, problem(), SMALL, start=[long])
