@@ -144,7 +144,7 @@ def as_json(groups: Sequence[Group]) -> str:
         for group in groups
     ]
     passed = not any(group.fails for group in groups)
-    return json.dumps({"passed": passed, "groups": rows}, indent=1, ensure_ascii=False)
+    return json.dumps({"passed": passed, "groups": rows}, indent=1)
 
 
 def _panel(group: Group, before_noise: str = "") -> str:

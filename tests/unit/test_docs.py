@@ -41,6 +41,7 @@ def test_commands_exist_with_their_options(path):
             context = command.make_context(words[0], words[1:], parent=context)
             words = [*context._protected_args, *context.args]
         assert context is not None, line
+        assert not (words and hasattr(command, "commands")), line
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
