@@ -96,7 +96,7 @@ def enter_phase(folder: Path, name: str) -> None:
 def phase(folder: Path) -> str:
     """The phase the worker is in; '' before its first one."""
     try:
-        lines = (folder / "phase").read_text(encoding="utf-8").split()
+        lines = (folder / "phase").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
         return ""
     return lines[-1] if lines else ""
@@ -123,11 +123,13 @@ def read_answer(folder: Path) -> Answer | None:
         MethodError: the file is not an answer.
     """
     path = folder / "answer.json"
-    if not path.exists():
-        return None
-    if os.path.getsize(path) > MAX_ANSWER_BYTES:
-        raise MethodError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MiB")
     try:
+        if not path.exists():
+            return None
+        if not path.is_file():
+            raise ValueError("it is not a file")
+        if os.path.getsize(path) > MAX_ANSWER_BYTES:
+            raise ValueError(f"it is larger than {MAX_ANSWER_BYTES >> 20} MiB")
         answer = Answer(**json.loads(path.read_text(encoding="utf-8")))
         formulas = [candidate["formula"] for candidate in answer.candidates]
         answer = replace(
@@ -137,9 +139,14 @@ def read_answer(folder: Path) -> Answer | None:
             details=dict(answer.details),
             peak_memory_mb=float(answer.peak_memory_mb),
         )
-        if np.asarray(answer.predictions or [], dtype=np.float64).ndim != 1:
+        predictions = [] if answer.predictions is None else answer.predictions
+        if np.asarray(predictions, dtype=np.float64).ndim != 1:
             raise ValueError("predictions are no list of numbers")
-    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+        for name in ("error", "fault", "stop_reason"):
+            if not isinstance(getattr(answer, name), str):
+                raise ValueError(f"{name} is no text")
+        asdict(answer)  # fails where it is nested too deeply to be written into a record
+    except (OSError, ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise MethodError(f"the answer cannot be read: {error}") from error
     if not answer.error and not (
         all(isinstance(formula, str) for formula in formulas)

@@ -181,13 +181,12 @@ class RunRecord:
             raw["key"] = RunKey(**raw["key"])
             raw["key"].path  # noqa: B018  fails where a number is none
             raw["status"] = Status(raw["status"])
-            raw["candidates"] = tuple(raw["candidates"])
+            raw["candidates"] = tuple(dict(candidate) for candidate in raw["candidates"])
             for name in ("seconds", "data", "versions", "machine", "details"):
                 raw[name] = dict(raw.get(name, {}))
-            record = cls(**raw)
-            record.crowded  # noqa: B018  fails where seconds are no numbers
-            return record
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raw["seconds"] = {name: float(value) for name, value in raw["seconds"].items()}
+            return cls(**raw)
+        except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
             raise RecordError(
                 f"{origin} is damaged and was left out: {error}",
                 "Delete the file and run the same command again to measure this cell anew.",

@@ -50,6 +50,8 @@ class RivalledInAThread(Rivalled):
         thread = threading.Thread(target=super().search, args=(task, budget, seed))
         thread.start()
         thread.join()
+        while Path("/proc/self/task", str(thread.native_id)).exists():
+            time.sleep(0.001)  # the system lets go of it a little later than Python
 
 
 class Good(Fake):
@@ -131,6 +133,17 @@ class ChildFillsMemory(Fake):
     def search(self, task, budget, seed):
         code = "import time; x = bytearray(b'1') * (600 << 20); time.sleep(99)"
         subprocess.run([sys.executable, "-c", code], check=False)
+
+
+class HandsMemoryOn(Fake):
+    """Has a child that fills memory and ends, then takes as much itself: never too much at once."""
+
+    def search(self, task, budget, seed):
+        code = "import time; x = bytearray(b'1') * (250 << 20); time.sleep(1)"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        hoard = b"1" * (250 << 20)
+        time.sleep(1)
+        del hoard
 
 
 class MemoryErrors(Fake):
@@ -255,6 +268,12 @@ class WritesNumberForDetails(WritesOddAnswer):
 
 class WritesWordsForMemory(WritesOddAnswer):
     odd: ClassVar = {"peak_memory_mb": "much"}
+
+
+class WritesRubbishPhase(Fake):
+    def search(self, task, budget, seed):
+        Path("phase").write_bytes(b"\xff")
+        time.sleep(0.2)
 
 
 class TellsWhatNoFileHolds(Fake):

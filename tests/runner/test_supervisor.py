@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -13,7 +15,9 @@ import psutil
 import pytest
 
 from lee_bench.contract import Budget, Task
+from lee_bench.errors import MethodError
 from lee_bench.runs import supervisor
+from lee_bench.runs.exchange import PARENT, Request, read_answer, write_request
 from lee_bench.runs.record import RunKey, RunRecord, Status
 from lee_bench.runs.supervisor import Cell, run_cell
 
@@ -131,6 +135,38 @@ def test_a_failure_is_a_row_with_its_reason(name, status, words):
     assert not Path("OWNED").exists()
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"error": "ill", "fault": []},
+        {"error": 3},
+        {"stop_reason": None},
+        {"predictions": 0},
+        {"predictions": ""},
+        {"predictions": {}},
+        {"seconds": {"cpu": 10**400}},
+        {"candidates": None},
+        {"candidates": ["x0"]},
+        {"details": json.loads('{"a":' * 900 + "1" + "}" * 900)},
+    ],
+)
+def test_an_odd_answer_is_the_fault_of_the_method(tmp_path, odd):
+    answer = {"candidates": [{"formula": "x0"}], **odd}
+    (tmp_path / "answer.json").write_text(json.dumps(answer))
+    with pytest.raises(MethodError, match="cannot be read"):
+        read_answer(tmp_path)
+
+
+def test_a_folder_is_no_answer(tmp_path):
+    (tmp_path / "answer.json").mkdir()
+    with pytest.raises(MethodError, match="not a file"):
+        read_answer(tmp_path)
+
+
+def test_rubbish_for_a_phase_costs_nothing():
+    assert run("WritesRubbishPhase").status is Status.OK
+
+
 def test_the_last_words_of_a_failure_are_kept():
     assert "RuntimeError: this method has a bug" in run("Raises").stderr
 
@@ -163,6 +199,29 @@ def test_a_method_that_fills_memory_is_ended(name):
     record = run(name, seconds=20.0)
     assert (record.status, "400 MiB allowed" in record.reason) == (Status.MEMORY, True)
     assert record.seconds["cell"] < 15
+
+
+def test_memory_that_a_child_hands_on_counts_once():
+    record = run("HandsMemoryOn", seconds=20.0)
+    assert record.status is Status.OK, record.reason
+    assert 250 < record.peak_memory_mb < 400
+
+
+@_LINUX
+def test_a_worker_whose_parent_is_gone_does_not_begin(tmp_path):
+    good = cell("Good")
+    write_request(tmp_path, Request(good.target, {}, 1, good.budget, good.task))
+    command = [good.command, "-m", "lee_bench.runs.worker", str(tmp_path)]
+    for parent, code in ((os.getpid(), 0), (-1, 1)):
+        done = subprocess.run(
+            command,
+            env={**good.environment, PARENT: str(parent)},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        assert (done.returncode, (tmp_path / "answer.json").exists()) == (code, code == 0)
+        (tmp_path / "answer.json").unlink(missing_ok=True)
 
 
 def test_endless_printing_costs_no_memory():

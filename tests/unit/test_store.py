@@ -56,7 +56,16 @@ def test_a_damaged_record_is_named_and_the_others_are_read(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "odd", [{"seconds": None}, {"seconds": {"waited": "long"}}, {"data": 3}, {"details": "x"}]
+    "odd",
+    [
+        {"seconds": None},
+        {"seconds": {"search": "long"}},
+        {"seconds": {"waited": 10**400}},
+        {"candidates": "abc"},
+        {"candidates": [3]},
+        {"data": 3},
+        {"details": "x"},
+    ],
 )
 def test_a_record_of_odd_types_is_damaged(tmp_path, odd):
     store = Store(tmp_path)
