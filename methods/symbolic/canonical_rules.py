@@ -208,7 +208,8 @@ def _place_constant(term: Term) -> Term:
                 scale = math.prod(safely(math.exp, t.number()) for t in constants)
                 part = exp([t for t in atom.argument if t.number() is None])
         value *= part.value * safely(pow, scale, e)
-        product.factors |= {a: n * e for a, n in part.factors.items()}
+        for a, n in part.factors.items():  # two sums may be the same but for their scales
+            _count(product.factors, a, n * e)
     hosts = [
         a
         for a, e in product.factors.items()

@@ -170,9 +170,12 @@ class Parts:
     ) -> Pair:
         """around(a + b f + c g) or around(a + b f g), as far as scale and offset count inside."""
         u, v = self._values[f], self._values[g]
-        columns = [np.ones(len(u)), *kind.columns(u, v)]
+        columns = np.array([np.ones(len(u)), *kind.columns(u, v)])
+        # Of equal size, or else what is small beside the largest would be taken for nothing.
+        size = np.maximum(np.abs(columns).max(1), np.finfo(np.float64).tiny)
         root = np.sqrt(self._w)
-        a, b, *c = np.linalg.lstsq((np.array(columns) * root).T, target * root, rcond=None)[0]
+        scaled = (columns / size[:, None] * root).T
+        a, b, *c = np.linalg.lstsq(scaled, target * root, rcond=None)[0] / size
         b = b or 1.0
         constants = [*f.constants, *(np.array(c) / b), *g.constants]
         head: list[int] = []

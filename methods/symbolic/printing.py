@@ -203,6 +203,8 @@ def _squared_wave(number: Fraction | float, term: _Product) -> _Product | None:
             half = _factored(_read(inside)).times(Fraction(1, 2))
             wave = _wave(Operator("cos" if sign > 0 else "sin", 1), _opened(half))
             number = _join(number, Fraction(2), mul)
+            if not math.isfinite(number):
+                return None
         case (*inside, Operator("sin" | "cos" as name), Number(2), Operator("pow")) if sign < 0:
             wave = _wave(Operator("cos" if name == "sin" else "sin", 1), _read(inside))
         case _:
@@ -301,7 +303,9 @@ def _opened(product: _Product) -> _Value:
         term.times(factor.number) if factor.plain else _multiply(term, factor)
         for term in sums[0].terms
     ]
-    if any(isinstance(term, _Sum) for term in terms):
+    if any(isinstance(term, _Sum) or term.number == 0 for term in terms):
+        return product
+    if not all(math.isfinite(term.number) for term in terms):
         return product
     opened = _Sum(tuple(terms))
     if (factor.plain and factor.number == 1) or len(_print(opened)) < len(_print(product)):
@@ -411,10 +415,7 @@ def _whole_power(base: _Product, n: int) -> _Value:
     if number < 0:
         number, sign = -number, Fraction(-1 if n % 2 else 1)
     if len(base.top) == 1 and not base.bottom and number == 1 and base.top[0].root and n % 2 == 0:
-        inside = base.top[0].root
-        return _negative(_power(inside, _Product(Fraction(n // 2)))) if sign < 0 else _power(
-            inside, _Product(Fraction(n // 2))
-        )  # fmt: skip
+        return _power(base.top[0].root, _Product(Fraction(n // 2)))
     nodes = (*_print(_Product(number, base.top, base.bottom)), Number(n), _POW)
     return _Product(sign, (_Part(nodes),))
 

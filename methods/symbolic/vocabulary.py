@@ -171,7 +171,9 @@ def is_valid(tokens: np.ndarray) -> np.ndarray:
 
 
 # Functions of the formula language that have no token, written in ones that have. They are equal
-# wherever both are defined; `sign` and `cbrt` have no such form at zero and are refused.
+# wherever both are defined, but for rounding where terms cancel (arcsinh of large negative
+# numbers, min and max of very different ones); `sign` and `cbrt` have no such form at zero and are
+# refused.
 _REWRITTEN = {
     name: parse(text, ("u", "v"))
     for name, text in {

@@ -58,7 +58,9 @@ def value(row, constants, points=X) -> np.ndarray:
 def numbers(row: list[int], seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     k = row.count(tok.CONSTANT)
-    return rng.uniform(0.3, 3, k) * rng.choice([-1, 1, 1], k)
+    some = rng.uniform(0.3, 3, k) * rng.choice([-1, 1, 1], k)
+    # Often equal ones, or multiples: what coincides is joined.
+    return np.where(rng.random(k) < 0.5, some, rng.choice([0.25, 0.5, 1.5, 3.0, -2.0], k))
 
 
 @given(trees(), st.integers(0, 3))
@@ -78,6 +80,21 @@ def test_value_is_kept_wherever_the_input_is_finite(names, seed):
     assert len(fitted) == out.count(tok.CONSTANT)
     error = np.abs(value(out, fitted)[use] - y[use])
     assert (error <= 1e-9 * np.abs(y[use]) + 1e4 * noise[use]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("* + C * C x0 + C * C x0", (0.5, 0.5, 1.5, 1.5)),
+        ("* C * + 1 * C x0 + 2 * C x0", (0.7, 0.25, 0.5)),
+        ("/ * C + 1 * C x0 + 2 * C x0", (0.7, 0.25, 0.5)),
+        ("* square + C * C x0 + C * C x0", (2.0, 2.0, 3.0, 3.0)),
+    ],
+)
+def test_sums_that_differ_in_scale_alone_stay_two_factors(text, numbers):
+    row = tok.encode(text).tolist()
+    out, fitted = canonical_row(row, np.array(numbers))
+    np.testing.assert_allclose(value(out, fitted), value(row, np.array(numbers)), rtol=1e-12)
 
 
 @given(trees())

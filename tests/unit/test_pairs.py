@@ -139,3 +139,14 @@ def test_the_same_pairs_whatever_the_unit_of_y():
         parts.add(rows(*FINDS), np.zeros((len(FINDS), 0)))
         made.append([pair.tokens.tolist() for pair in parts.pairs(20)])
     assert made[0] == made[1] == made[2]
+
+
+def test_an_offset_beside_a_large_product_is_found():
+    """The columns of the closed form are of very different size."""
+    X = np.random.default_rng(0).uniform(100, 1000, size=(128, 2))
+    y = 1 / (3e17 + X[:, 0] ** 3 * X[:, 1] ** 3)
+    parts = Parts(X, y / y.std(), np.ones(128))
+    cores = tok.stack([tok.encode("cube x0"), tok.encode("cube x1")])
+    parts.add(cores, np.zeros((2, 0)))
+    best = next(p for p in parts.pairs(8) if tok.decode(p.tokens)[:3] == ["inv", "+", "C"])
+    assert best.constants[0] == pytest.approx(3e17, rel=1e-6)

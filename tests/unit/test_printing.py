@@ -150,3 +150,11 @@ def test_computes_the_same_and_reads_back(formula):
 def test_does_not_change_what_is_neat(formula):
     once = neat(formula)
     assert len(neat(once)) <= len(once)
+
+
+@pytest.mark.parametrize("text", ["1e200*(1e200*x + 1)", "1e308 - 1e308*cos(2*x)"])
+def test_no_number_becomes_infinite(text):
+    expression = parse(text, ("x",))
+    X = np.array([[1e-120], [0.0]])
+    assert "inf" not in str(neat(expression))
+    np.testing.assert_allclose(neat(expression).evaluate(X, ("x",)), expression.evaluate(X, ("x",)))
