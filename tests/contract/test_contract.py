@@ -166,7 +166,7 @@ def test_it_keeps_the_budget_on_large_data(name):
     rng = np.random.default_rng(3)
     X = rng.normal(size=(10_000, 10))
     y = np.sin(X[:, 0] * X[:, 1]) + X[:, 2] ** 2 + rng.normal(size=len(X)) / 10
-    budget = Budget(seconds=1)
+    budget = Budget(seconds=2)  # room for a first round, which is whole, on a slow machine
     record = run(name, Task(X, y, tuple(f"x{i}" for i in range(10))), budget)
     assert record.status is Status.OK, f"{record.reason}\n{record.stderr}"
     waited = record.seconds.get("waited", 0.0)  # for a processor: tests run beside each other
