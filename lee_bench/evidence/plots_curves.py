@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,7 @@ def draw_noise(table: pd.DataFrame) -> Figure:
     """
     suites = list(dict.fromkeys(table["suite"]))
     levels = sorted(set(table["noise"]))
+    lines = line_styles(table)  # of all suites, as in the legend
     figure, axes = grid(len(suites), len(SUMMARISED), (2.7, 2.5))
     figure.supxlabel("noise on the training target, share of its RMS", fontsize=9)
     for row, suite in zip(axes, suites, strict=True):
@@ -110,14 +112,19 @@ def draw_noise(table: pd.DataFrame) -> Figure:
             dress(ax, f"{suite}: {metric.label}")
             if members[metric.name].isna().all():
                 ax.text(0.5, 0.5, "no values", transform=ax.transAxes, ha="center", fontsize=8)
-            _noise_panel(ax, members, metric, levels)
+            _noise_panel(ax, members, metric, levels, lines)
     _legend(figure, table)
     return figure
 
 
-def _noise_panel(ax: Axes, members: pd.DataFrame, metric: Metric, levels: list[float]) -> None:
+def _noise_panel(
+    ax: Axes,
+    members: pd.DataFrame,
+    metric: Metric,
+    levels: list[float],
+    lines: Mapping[str, str],
+) -> None:
     methods = list(members.groupby("label"))
-    lines = line_styles(members)
     height = nines if metric is R2_TEST else (lambda values: values)
     for place, (label, own) in enumerate(methods):
         own = own.sort_values("noise")

@@ -193,6 +193,10 @@ def test_settings_of_one_method_are_told_apart_by_their_lines():
     handles = figure.legends[0].legend_handles
     assert len({handle.get_color() for handle in handles}) == 1
     assert len({handle.get_linestyle() for handle in handles}) == 2
+    elsewhere = one.assign(label="other settings", suite="feynman")
+    figure = plots_curves.draw_noise(pd.concat([one, elsewhere]))
+    first, second = (ax.lines[0].get_linestyle() for ax in (figure.axes[0], figure.axes[5]))
+    assert {first, second} == {h.get_linestyle() for h in figure.legends[0].legend_handles}
 
 
 def test_an_axis_of_nearly_equal_numbers_still_has_a_number():
