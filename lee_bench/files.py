@@ -29,6 +29,17 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
+def try_writing(folder: Path) -> None:
+    """Find out before long work that its results cannot be kept; the folder is made if need be.
+
+    Raises:
+        OSError: it cannot be made or written.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    write_atomically(probe, b"")
+    probe.unlink()
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a `new_file` in one go; its folder is made if need be.
 

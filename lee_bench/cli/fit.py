@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -159,12 +158,10 @@ def _named(features: str | None) -> list[str] | None:
 def _check_writable(folder: Path) -> None:
     """Find out before the search, not after, that its results cannot be kept."""
     from lee_bench.errors import UsageError
-    from lee_bench.files import write_atomically
+    from lee_bench.files import try_writing
 
-    probe = folder / f".probe-{os.getpid()}"
     try:
-        write_atomically(probe, b"")
-        probe.unlink()
+        try_writing(folder)
     except OSError as error:
         raise UsageError(
             f"Cannot write to {folder}: {error.strerror}.",

@@ -198,6 +198,8 @@ def run(
 def _choose_tasks(
     suites: list[str] | None, names: list[str] | None, limit: int | None
 ) -> list[tuple[str, TaskInfo]]:
+    import itertools
+
     from lee_bench.errors import UsageError
     from lee_bench.tasks import catalog
 
@@ -214,24 +216,20 @@ def _choose_tasks(
     if not suites:
         found = [catalog.find(name) for name in names]
         return [(info.suite, info) for info in dict.fromkeys(found)]
-    found = dict.fromkeys(
-        (suite, info) for suite in suites for name in names for info in _named(name, suite)
-    )
-    for name in names:
-        if not any(_named(name, suite) for suite in suites):
-            catalog.find(name, suites[0])  # says what there is
-    return sorted(found, key=lambda pair: suites.index(pair[0]))
-
-
-def _named(name: str, suite: str) -> list[TaskInfo]:
-    """The task of a suite that is called so; none where the name is of another suite."""
-    from lee_bench.errors import UsageError
-    from lee_bench.tasks import catalog
-
-    try:
-        return [catalog.find(name, suite)]
-    except UsageError:
-        return []
+    found: dict[tuple[str, TaskInfo], None] = {}
+    known: set[str] = set()
+    missing: dict[str, UsageError] = {}
+    for suite, name in itertools.product(suites, names):
+        try:
+            found[suite, catalog.find(name, suite)] = None
+        except UsageError as error:
+            missing.setdefault(name, error)
+        else:
+            known.add(name)
+    for name, error in missing.items():
+        if name not in known:  # in any of the suites
+            raise error
+    return list(found)
 
 
 def _choose_methods(names: list[str] | None) -> dict[str, Probe]:
@@ -287,8 +285,8 @@ def _settings(texts: list[str], probes: dict[str, Probe]) -> dict[str, dict[str,
                 f"{method} refuses its settings: {error}",
                 f"`lee-bench methods show {method}` says what they mean.",
             ) from error
-        default = {n: v for n, v in kind.defaults.items() if chosen.get(n) == v}
-        settings[method] = {n: v for n, v in chosen.items() if n not in default}  # the same cell
+        # With a default it is the same cell as without.
+        settings[method] = {n: v for n, v in chosen.items() if v != kind.defaults[n]}
     return settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lee_bench.errors import LeeBenchError, RecordError, SetupError
-from lee_bench.files import write_atomically
+from lee_bench.files import try_writing, write_atomically
 from lee_bench.runs.record import RunKey, RunRecord
 
 
@@ -28,10 +28,8 @@ class Store:
         Raises:
             SetupError: the folder cannot be made or written.
         """
-        probe = self.runs / f".probe-{os.getpid()}"
         try:
-            write_atomically(probe, b"")
-            probe.unlink()
+            try_writing(self.runs)
         except OSError as error:
             raise SetupError(
                 f"Cannot write results to {self.root}: {error.strerror}.",

@@ -215,9 +215,8 @@ class Search:
             and the source of each, an index of SOURCES (count,).
         """
         s = self.settings
-        given = round(s.reencoded * count) if len(finds) else 0
-        if not self.history:
-            given = min(count, max(given, self._starts * bool(len(finds))))
+        least = 0 if self.history else self._starts
+        given = min(count, max(round(s.reencoded * count), least)) if len(finds) else 0
         read = np.full((count, finds.cores.shape[1]), tok.PAD)
         with torch.no_grad(), computing(self._device, self._dtype):
             parts = []

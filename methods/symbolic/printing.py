@@ -303,9 +303,7 @@ def _opened(product: _Product) -> _Value:
         term.times(factor.number) if factor.plain else _multiply(term, factor)
         for term in sums[0].terms
     ]
-    if any(isinstance(term, _Sum) or term.number == 0 for term in terms):
-        return product
-    if not all(math.isfinite(term.number) for term in terms):
+    if any(isinstance(t, _Sum) or t.number == 0 or not math.isfinite(t.number) for t in terms):
         return product
     opened = _Sum(tuple(terms))
     if (factor.plain and factor.number == 1) or len(_print(opened)) < len(_print(product)):
