@@ -122,7 +122,7 @@ def _read(folder: Path) -> dict | None:
 
 
 def _python(folder: Path) -> Path:
-    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return folder / "bin" / "python"
 
 
 def _build(folder: Path, requirements: Sequence[str], say: Callable[[str], None]) -> None:

@@ -35,19 +35,14 @@ class Fit:
     Attributes:
         constants: float64 (B, K), zero beyond a row's number of constants.
         loss: (B,) weighted mean of squared residuals over all points; inf where no start gave
-            finite values, and where the deadline came first.
-        holdout_loss: (B,) mean of squared residuals on the holdout, or None without one; NaN where
-            the expression has no value at one of its points.
+            finite values.
         converged: bool (B,), whether a minimum of the loss was reached.
-        finished: bool (B,), whether the row was fitted before the deadline.
         steps: int (B,), trial steps taken over all starts.
     """
 
     constants: np.ndarray | torch.Tensor
     loss: np.ndarray | torch.Tensor
-    holdout_loss: np.ndarray | torch.Tensor | None
     converged: np.ndarray | torch.Tensor
-    finished: np.ndarray | torch.Tensor
     steps: np.ndarray | torch.Tensor
 
 
@@ -89,10 +84,8 @@ def fit(
     y: programs.Array,
     *,
     weights: programs.Array | None = None,
-    holdout: tuple[programs.Array, programs.Array] | None = None,
     warm: programs.Array | None = None,
     effort: Effort | None = None,
-    deadline: float | None = None,
     seed: int | np.random.Generator = 0,
     backend: str = "auto",
     threads: int | None = None,
@@ -105,11 +98,8 @@ def fit(
             precision of X and on its device.
         y: targets, (N,) for all or (B, N) for each; finite.
         weights: non-negative, shaped like y; all one by default. 1 / sigma**2 for known noise.
-        holdout: points and targets, shaped like X and y, for `Fit.holdout_loss`; never fitted.
         warm: starts (B, S, K) to look at besides the random ones, such as earlier constants.
         effort: how hard to try.
-        deadline: value of `time.perf_counter()` after which no further expression is begun; the
-            rest is marked unfinished.
         seed: or a generator, from which one is drawn. The result depends on it, not on threads.
         backend, threads: as in `programs.evaluate`, but "auto" takes numba for data on a GPU too:
             a trial step costs torch about 2,400 kernel launches, however few the rows.
@@ -137,21 +127,14 @@ def fit(
         from methods.symbolic import constants_numba
 
         threads = threads or programs.default_threads()
-        results = constants_numba.run(*problem, effort, deadline, rng_seed, threads)
+        results = constants_numba.run(*problem, effort, rng_seed, threads)
     else:
         from methods.symbolic import constants_torch
 
         tensors = (torch.as_tensor(a) for a in problem)
         with programs.torch_threads(threads):
-            results = constants_torch.run(*tensors, effort, deadline, rng_seed)
-    fitted, loss, converged, finished, steps = results
-    holdout_loss = None
-    if holdout is not None:
-        held_X, held_y = (_like(X, a) for a in holdout)
-        values = programs.evaluate(tokens, held_X, fitted, backend=backend, threads=threads)
-        holdout_loss = ((_like(X, values) - held_y) ** 2).mean(-1)
-    made = (fitted, loss, holdout_loss, converged, finished, steps)
-    return Fit(*(None if a is None else _returned(given, a) for a in made))
+            results = constants_torch.run(*tensors, effort, rng_seed)
+    return Fit(*(_returned(given, a) for a in results))
 
 
 def _returned(given, a):
@@ -168,7 +151,7 @@ def warm_up(backend: str = "auto") -> None:
     before the clock runs.
     """
     row, x = vocabulary.encode("* C sin x0")[None], np.linspace(0, 1, 8)
-    fit(row, x[:, None], x, backend=backend, holdout=(x[:, None], x), threads=1)
+    fit(row, x[:, None], x, backend=backend, threads=1)
     programs.evaluate(row, x[:, None].astype(np.float32), np.ones((1, 1)), backend=backend)
 
 

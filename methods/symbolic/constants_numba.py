@@ -9,7 +9,6 @@ set to their optimum before the loss is looked at, so the search runs in the oth
 from __future__ import annotations
 
 import threading
-import time
 from typing import NamedTuple
 
 import numpy as np
@@ -387,7 +386,7 @@ def fit_one(row, data, warm, plan, stream, work, c):
 def fit_block(problem, plan, lo, hi, layout, work, results):
     """Fit rows lo to hi of a `Problem`; results are arrays of length B."""
     tokens, X, y, root_w, spread, weighted, warm = problem
-    constants, loss, converged, finished, steps = results
+    constants, loss, converged, steps = results
     for b in range(lo, hi):
         n, K = link(tokens[b], layout.size, layout.second, layout.constant, layout.has_constant)
         linears = mark_linear(
@@ -407,7 +406,6 @@ def fit_block(problem, plan, lo, hi, layout, work, results):
         loss[b], converged[b], steps[b] = fit_one(
             row, data, warm[b if len(warm) > 1 else 0], plan, stream, work, constants[b]
         )
-        finished[b] = True
 
 
 class Problem(NamedTuple):
@@ -456,11 +454,11 @@ def scratch(L: int, K: int, descents: int) -> tuple[Layout, Scratch]:
     return layout, work
 
 
-def run(tokens, X, y, weights, warm, effort, deadline, seed: int, threads: int):
+def run(tokens, X, y, weights, warm, effort, seed: int, threads: int):
     """See `constants.fit`: the same arguments as arrays, y (1|B, N), weights (1|B, N).
 
     Returns:
-        Constants, loss, converged, finished, steps.
+        Constants, loss, converged, steps.
     """
     y, weights = y.astype(np.float64), weights.astype(np.float64)
     total = weights.sum(1)
@@ -490,19 +488,16 @@ def run(tokens, X, y, weights, warm, effort, deadline, seed: int, threads: int):
         np.zeros((B, K)),
         np.full(B, np.inf),
         np.zeros(B, bool),
-        np.zeros(B, bool),
         np.zeros(B, int),
     )
     memory = threading.local()
 
     def work(lo: int, hi: int) -> None:
-        if deadline is not None and time.perf_counter() > deadline:
-            return
         if not hasattr(memory, "scratch"):
             memory.scratch = scratch(tokens.shape[1], K, effort.starts)
         fit_block(problem, plan, lo, hi, *memory.scratch, results)
 
-    # Small blocks, so that a deadline is kept and threads finish together.
+    # Small blocks, so that threads finish together.
     spread(work, B, max(1, min(8, 20_000 // N)), threads)
     results[1][:] /= total
     return results

@@ -7,7 +7,6 @@ agree with the numba back end in what is found, not digit by digit: the random s
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import torch
@@ -135,7 +134,6 @@ def descend(
     target: Tensor,
     max_steps: int,
     tolerance: float,
-    deadline: float | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Levenberg-Marquardt from c (R, K).
 
@@ -158,8 +156,6 @@ def descend(
     small, earlier = torch.zeros_like(active), loss.clone()
     finished = done
     for step in range(max_steps):
-        if deadline is not None and time.perf_counter() > deadline:
-            break
         if group is not None and step > 0 and step % PATIENCE == 0:
             rival = torch.full_like(best_loss, torch.inf)
             rival.scatter_reduce_(0, group, best_loss, "amin")
@@ -211,11 +207,11 @@ def draw(count: int, K: int, generator: torch.Generator, X: Tensor) -> Tensor:
     return torch.where(kind < 0.15, 1, torch.where(kind < 0.5, normal, decades))
 
 
-def run(tokens, X, y, weights, warm, effort, deadline, seed: int):
+def run(tokens, X, y, weights, warm, effort, seed: int):
     """See `constants.fit`: the same arguments as tensors on one device, y and weights (1|B, N).
 
     Returns:
-        Constants, loss, converged, finished, steps.
+        Constants, loss, converged, steps.
     """
     tokens = tokens.to(X.device).long()
     (B, L), N, K = tokens.shape, y.shape[1], warm.shape[2]
@@ -223,14 +219,11 @@ def run(tokens, X, y, weights, warm, effort, deadline, seed: int):
     constants = X.new_zeros((B, K))
     loss = X.new_full((B,), torch.inf)
     converged = torch.zeros(B, dtype=torch.bool, device=X.device)
-    finished = torch.zeros_like(converged)
     steps = torch.zeros(B, dtype=torch.int64, device=X.device)
     m = min(N, effort.screen)
     widest = max(N, effort.starts * m, (effort.pool + warm.shape[1]) * min(N, GLANCE))
     block = max(1, NODE_VALUES.get(X.device.type, 2**23) // (L * widest))
     for lo in range(0, B, block):
-        if deadline is not None and time.perf_counter() > deadline:
-            break
         here = torch.arange(lo, min(B, lo + block), device=X.device)
         part = Rows(
             tokens[here],
@@ -241,13 +234,12 @@ def run(tokens, X, y, weights, warm, effort, deadline, seed: int):
         )
         given = (warm[here] if len(warm) > 1 else warm).expand(len(here), -1, -1)
         constants[here], loss[here], converged[here], steps[here] = _fit(
-            part, given, K, effort, generator, deadline
+            part, given, K, effort, generator
         )
-        finished[here] = True
-    return constants, loss / weights.sum(1), converged, finished, steps
+    return constants, loss / weights.sum(1), converged, steps
 
 
-def _fit(rows: Rows, warm: Tensor, K: int, effort, generator: torch.Generator, deadline):
+def _fit(rows: Rows, warm: Tensor, K: int, effort, generator: torch.Generator):
     """Fit one block of expressions: constants (b, K), summed loss, converged, steps (b,)."""
     b, N, device = len(rows.tokens), rows.y.shape[1], rows.y.device
     linear = torch.zeros((b, K), dtype=torch.bool, device=device)
@@ -275,10 +267,9 @@ def _fit(rows: Rows, warm: Tensor, K: int, effort, generator: torch.Generator, d
         (SOLVED * m / N) * spread[group],
         effort.max_steps,
         effort.tolerance,
-        deadline,
     )
     best = loss.view(b, S).argmin(1) + S * torch.arange(b, device=device)
     c, loss, converged, last = descend(
-        rows, c[best], None, torch.zeros_like(loss[best]), 4 * effort.max_steps, FINISH, deadline
+        rows, c[best], None, torch.zeros_like(loss[best]), 4 * effort.max_steps, FINISH
     )
     return c, loss, converged, steps.view(b, S).sum(1) + last

@@ -21,6 +21,7 @@ import numpy as np
 from methods.symbolic import programs
 from methods.symbolic import vocabulary as tok
 from methods.symbolic.archive import TOKEN_NATS, Archive, Entry
+from methods.symbolic.subtrees import spans
 
 _EVEN = 1e-6  # deviation, as a share of the greatest value, below which a column is constant
 
@@ -205,15 +206,11 @@ def subtrees(find: Entry) -> tuple[np.ndarray, np.ndarray]:
     """All parts of a find but single tokens and itself, or itself if there are none: tokens (B, L),
     constants (B, K).
     """
-    sizes = tok.subtree_sizes(find.tokens[None])[0].tolist()
-    before = np.cumsum(find.tokens == tok.CONSTANT) - (find.tokens == tok.CONSTANT)
-    starts = [i for i, size in enumerate(sizes) if i and size > 1]
-    if not starts:
+    parts = [span for span in spans(find.tokens)[1:] if span[1] - span[0] > 1]
+    if not parts:
         return find.tokens[None], find.constants[None]
-    rows = [find.tokens[i : i + sizes[i]] for i in starts]
-    counts = [tok.count_constants(row) for row in rows]
-    constants = [find.constants[before[i] :][:n] for i, n in zip(starts, counts, strict=True)]
-    return tok.stack(rows), tok.stack_values(constants)
+    rows = [find.tokens[start:stop] for start, stop, _, _ in parts]
+    return tok.stack(rows), tok.stack_values([find.constants[a:b] for _, _, a, b in parts])
 
 
 class _Sums:

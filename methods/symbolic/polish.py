@@ -46,13 +46,11 @@ class Polished:
         expression: neat, in the given names; what `lee_bench.expression.parse` makes of its text.
         loss: mean squared error on all rows given.
         loss_before: that of the formula that came in.
-        steps: what was done, in words.
     """
 
     expression: Expression
     loss: float
     loss_before: float
-    steps: tuple[str, ...] = ()
 
 
 def tolerance(points: float, constants: int) -> float:
@@ -67,28 +65,20 @@ def in_original_units(
     expression: Expression,
     x_units: Mapping[str, float],
     y_unit: float = 1.0,
-    x_origins: Mapping[str, float] | None = None,
-    y_origin: float = 0.0,
 ) -> Expression:
-    """Undo a standardisation: a formula for (y - y_origin)/y_unit in (x - x_origin)/x_unit.
+    """Undo a scaling: a formula for y / y_unit in x / x_unit becomes one for y in x.
 
     Args:
         x_units: divisor of each variable; those not named were left alone.
-        x_origins: what was subtracted from each before.
     """
-    replacements = {}
-    for name in {*x_units, *(x_origins or {})}:
-        nodes: tuple[Node, ...] = (Variable(name),)
-        if origin := (x_origins or {}).get(name, 0.0):
-            nodes += (_number(origin), Operator("sub", 2))
-        if (unit := x_units.get(name, 1.0)) != 1:
-            nodes += (_number(unit), Operator("div", 2))
-        replacements[name] = Expression(nodes)
+    replacements = {
+        name: Expression((Variable(name), _number(unit), Operator("div", 2)))
+        for name, unit in x_units.items()
+        if unit != 1
+    }
     nodes = expression.substitute(replacements).nodes
     if y_unit != 1:
         nodes += (_number(y_unit), Operator("mul", 2))
-    if y_origin != 0:
-        nodes += (_number(y_origin), Operator("add", 2))
     return Expression(nodes)
 
 
@@ -141,7 +131,7 @@ def polish(
     before = loss_of(expression)
     used = [name for name in names if name in expression.variables]
     floor = noise_floor(y / scale)
-    stages = [_Stage(neat(expression), ())]
+    stages = [neat(expression)]
     if before < math.inf and len(used) <= tok.MAX_VARIABLES:
         columns = [list(names).index(name) for name in used]
         rows = np.arange(len(y))
@@ -159,16 +149,10 @@ def polish(
     square = scale * scale
     limit = before * tolerance(observations, _count_numbers(expression)) + floor
     for stage in reversed(stages):
-        loss = loss_of(stage.expression)
+        loss = loss_of(stage)
         if loss <= limit:
-            return Polished(stage.expression, loss * square, before * square, stage.steps)
+            return Polished(stage, loss * square, before * square)
     return Polished(expression, before * square, before * square)
-
-
-@dataclass(frozen=True)
-class _Stage:
-    expression: Expression
-    steps: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +183,7 @@ def _count_numbers(expression: Expression) -> int:
 
 def _stages(
     expression: Expression, names: Sequence[str], data: _Data, all_X: np.ndarray, deadline: float
-) -> Iterator[_Stage]:
+) -> Iterator[Expression]:
     """Ever more polished versions."""
     try:
         tokens, constants = tok.from_expression(expression, names)
@@ -211,21 +195,18 @@ def _stages(
         return
     k = len(fit.constants)
     noise = max(fit.loss * data.n / max(1, data.n - k), data.floor)
-    yield _Stage(neat(_formula(fit, {}, names)), ("refitted",))
+    yield neat(_formula(fit, {}, names))
     size = len(fit.tokens)
     fit = _pruned(fit, data, noise, deadline)
     # The root of a square and a sum may have become that of the square alone.
     fit = _Fit(*_without_abs(fit.tokens, fit.constants, all_X), fit.loss)
-    steps = ("refitted",)
     if len(fit.tokens) < size:
-        steps += (f"pruned {size - len(fit.tokens)} of {size} tokens",)
-        yield _Stage(neat(_formula(fit, {}, names)), steps)
+        yield neat(_formula(fit, {}, names))
     fit, pins = _snapped(fit, data, noise, deadline)
     if pins:
-        steps += (f"made {len(pins)} of {len(fit.constants)} constants exact",)
-        yield _Stage(neat(_formula(fit, pins, names)), steps)
+        yield neat(_formula(fit, pins, names))
     fit, pins = _with_few_digits(fit, pins, data, noise, deadline)
-    yield _Stage(neat(_formula(fit, pins, names)), steps)
+    yield neat(_formula(fit, pins, names))
 
 
 def _simplified(tokens: np.ndarray, constants: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

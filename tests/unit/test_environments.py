@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -143,7 +142,6 @@ def test_a_half_made_environment_counts_as_none(home):
     assert environments.interpreter("half") is None
 
 
-@pytest.mark.skipif(os.name == "nt", reason="permissions of folders are POSIX's")
 def test_a_folder_that_cannot_be_written_is_said_plainly(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("LEE_BENCH_ENVIRONMENTS", str(tmp_path / "file" / "environments"))
