@@ -240,6 +240,7 @@ def _relax(
     free: np.ndarray | None = None,
     hopeless: float = math.inf,
     steps: int = 30,
+    deadline: float = math.inf,
 ) -> list[_Fit]:
     """Levenberg-Marquardt of a batch from starts that are near their minimum.
 
@@ -249,6 +250,8 @@ def _relax(
         rows: B prefix rows; starts: their constants.
         free: bool (B, K), constants to fit; all by default.
         hopeless: loss above which slow progress ends a fit.
+        steps: trial steps at most.
+        deadline: value of `time.perf_counter()` after which no second step begins.
     """
     B, K = len(rows), max((len(c) for c in starts), default=0)
     tokens = tok.stack(rows)
@@ -281,7 +284,7 @@ def _relax(
             done = ~np.isfinite(loss) | (damping > 1e6) | (loss <= data.floor * 1e-6)
             done[mine[slow & (step > 0)]] = True
             active = active[~done[active]]
-            if K == 0 or not len(active):
+            if K == 0 or not len(active) or time.perf_counter() >= deadline:
                 break
             scale = np.sqrt(np.einsum("bkk->bk", N[active]))
             scale[scale == 0] = 1
@@ -380,7 +383,9 @@ def _pruned(fit: _Fit, data: _Data, noise: float, deadline: float) -> _Fit:
         hopeless = fit.loss + 10 * (1 + len(fit.constants)) * unit
         kept = [
             new
-            for new in _relax(rows, list(edits.values()), data, hopeless=hopeless)
+            for new in _relax(
+                rows, list(edits.values()), data, hopeless=hopeless, deadline=deadline
+            )
             if new.loss - fit.loss <= unit * max(1, len(fit.constants) - len(new.constants))
         ]
         if not kept:

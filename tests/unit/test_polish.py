@@ -160,6 +160,17 @@ def test_a_passed_deadline_still_gives_a_formula_no_worse():
     assert result.loss <= result.loss_before
 
 
+def test_a_deadline_cuts_the_fits_of_a_long_formula_short():
+    X, y = sample("a*exp(-b)", noise=0.01, n=3000)
+    term = "sin({0}*a*exp(-1.1*b) + 0.{0})/(c + 1.7*cos(0.{0}*a*c + 0.2)**2)"
+    formula = parse(" + ".join(f"0.{k}*{term.format(k)}" for k in (3, 4)), NAMES)
+    polish(formula, X[:50], y[:50], NAMES, deadline=0.0)  # loads the kernels
+    begin = time.perf_counter()
+    result = polish(formula, X, y, NAMES, deadline=begin + 0.3)
+    assert time.perf_counter() - begin < 1.5
+    assert result.loss <= result.loss_before
+
+
 def test_the_same_again():
     X, y = sample("2*a + sin(b)", noise=0.1, n=3000)
     first, second = (polish(parse("1.9*a + sin(1.1*b) + 0.1*c", NAMES), X, y, NAMES) for _ in "12")
