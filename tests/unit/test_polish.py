@@ -163,7 +163,7 @@ def test_a_passed_deadline_still_gives_a_formula_no_worse():
 def test_a_deadline_cuts_the_fits_of_a_long_formula_short():
     X, y = sample("a*exp(-b)", noise=0.01, n=3000)
     term = "sin({0}*a*exp(-1.1*b) + 0.{0})/(c + 1.7*cos(0.{0}*a*c + 0.2)**2)"
-    formula = parse(" + ".join(f"0.{k}*{term.format(k)}" for k in (3, 4)), NAMES)
+    formula = parse(" + ".join(f"0.{k}*{term.format(k)}" for k in (3, 4, 5, 6)), NAMES)
     polish(formula, X[:50], y[:50], NAMES, deadline=0.0)  # loads the kernels
     begin = time.perf_counter()
     result = polish(formula, X, y, NAMES, deadline=begin + 0.3)
