@@ -202,6 +202,9 @@ def summary_table(table: pd.DataFrame) -> Table:
                 with_interval(row, "seconds", lambda x: number(x, ".1f", " s")),
                 style="dim" if row.failed == row.cells else None,
             )
+        truth = panel["truth_complexity"].iloc[0]
+        if not math.isnan(truth):
+            view.add_row("  true formulas", *[""] * 4, number(truth, "g"), style="dim")
     return view
 
 

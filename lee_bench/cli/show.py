@@ -190,9 +190,10 @@ def _print_cell(cell: Cell, place: Path) -> None:
         view.add_row(f"[bold not dim]{text}[/]", "")
 
     try:
-        truth = find(key.task, key.suite).truth or "not known"
+        known = find(key.task, key.suite)
+        truth, true_size = known.truth or "not known", known.complexity
     except UsageError:
-        truth = "not known to this version"
+        truth, true_size = "not known to this version", None
     line("true formula", truth)
     line("found formula", record.formula or "none")
     if cell.grade:
@@ -203,7 +204,7 @@ def _print_cell(cell: Cell, place: Path) -> None:
 
     if cell.grade:
         title("scores")
-        for name, text in _scores(cell):
+        for name, text in _scores(cell, true_size):
             line(name, text)
     if record.candidates:
         title(f"candidates ({len(record.candidates)})")
@@ -237,7 +238,7 @@ def _print_cell(cell: Cell, place: Path) -> None:
         console.out.print(record.stderr, markup=False)
 
 
-def _scores(cell: Cell) -> list[tuple[str, str]]:
+def _scores(cell: Cell, true_size: int | None) -> list[tuple[str, str]]:
     grade, record = cell.grade, cell.record
     undefined = "not finite: a miss"
 
@@ -249,6 +250,7 @@ def _scores(cell: Cell) -> list[tuple[str, str]]:
         return f"{word} ({note})" if note else word
 
     raw = f"{grade.complexity_raw} nodes as written"
+    true = f"the true formula has {true_size}" if true_size else ""
     gap = record.prediction_gap
     return [
         ("test R²", number(grade.r2_test)),
@@ -256,7 +258,7 @@ def _scores(cell: Cell) -> list[tuple[str, str]]:
         ("test RMSE", number(grade.rmse_test)),
         (
             "complexity",
-            "; ".join(filter(None, [str(grade.complexity), raw, grade.complexity_note])),
+            "; ".join(filter(None, [str(grade.complexity), raw, true, grade.complexity_note])),
         ),
         ("symbolic solution", verdict(grade.symbolic_solution, grade.symbolic_note)),
         ("R² > 0.999", "yes" if grade.accuracy_solution else "no"),

@@ -33,7 +33,8 @@ from lee_bench.tasks.catalog import find
 
 CELL_COLUMNS = [
     "suite", "task", "noise", "seed", "method", "label", "settings", "time_limit", "threads",
-    "data", "data_sha256", "protocol", "machine", "status", "reason", "graded", "truth", "formula",
+    "data", "data_sha256", "protocol", "machine", "status", "reason", "graded", "truth",
+    "truth_complexity", "formula",
     *(m.name for m in METRICS), "complexity_note", "cell_seconds", "peak_memory_mb", "crowded",
 ]  # fmt: skip
 GROUP = ["suite", "noise", "label"]
@@ -45,20 +46,22 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
 
     Metrics are float64, NaN where there is no value: in a failed or ungraded cell, where a
     prediction was not finite, and for ``symbolic_solution`` where no true formula is known.
-    ``truth`` and ``formula`` are None where there is none. ``label`` is the method's name and
-    settings, with what else sets its runs in a suite apart where they differ.
+    ``truth`` and ``formula`` are None where there is none, ``truth_complexity`` NaN. ``label`` is
+    the method's name and settings, with what else sets its runs in a suite apart where they differ.
     """
 
     @functools.cache
-    def truth(suite: str, task: str) -> str | None:
+    def truth(suite: str, task: str) -> tuple[str | None, int | None]:
         try:
-            return find(task, suite).truth
+            known = find(task, suite)
         except UsageError:  # measured by a version that knew more tasks
-            return None
+            return None, None
+        return known.truth, known.complexity
 
     rows = []
     for cell in graded:
         record, grade, key = cell.record, cell.grade, cell.record.key
+        true_formula, true_complexity = truth(key.suite, key.task)
         row = {
             "suite": key.suite,
             "task": key.task,
@@ -75,7 +78,8 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
             "status": record.status.value,
             "reason": record.reason,
             "graded": grade is not None or not is_gradable(record),
-            "truth": truth(key.suite, key.task),
+            "truth": true_formula,
+            "truth_complexity": true_complexity,
             "formula": record.formula,
             "complexity_note": grade.complexity_note if grade else "",
             "cell_seconds": record.seconds.get("cell"),
@@ -89,7 +93,8 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
         rows.append(row)
     _add_labels(rows)
     frame = pd.DataFrame(rows, columns=CELL_COLUMNS)
-    numbers = [m.name for m in METRICS] + ["noise", "cell_seconds", "peak_memory_mb"]
+    numbers = [m.name for m in METRICS]
+    numbers += ["truth_complexity", "noise", "cell_seconds", "peak_memory_mb"]
     frame[numbers] = frame[numbers].astype("float64")
     for column in ("truth", "formula"):  # pandas makes NaN of None beside strings, and NaN is true
         frame[column] = frame[column].astype(object).where(frame[column].notna(), None)
@@ -193,6 +198,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         - ``raw_counts``: cells whose complexity is the raw count, as sympy gave no simpler form;
         - ``accuracy_solution``, ``symbolic_solution``: shares of all graded or failed cells, in
           [0, 1], the second of tasks whose true formula is known only; NaN without such cells;
+        - ``truth_complexity``: median over the tasks of the suite and noise level, whichever method
+          was measured on them, of the complexity of their true formulas; NaN where none is known;
         - ``rank``, ``rank_time``: number of the Pareto front, 1 is best, among the methods of the
           same suite and noise, by the medians of test R² and complexity or seconds; NaN where
           there are none.
@@ -202,6 +209,9 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         for group, members in frame.groupby(GROUP, sort=True)
     ]
     table = pd.DataFrame(rows, columns=[*GROUP, *_SUMMARY_COLUMNS])
+    tasks = frame.drop_duplicates(["suite", "noise", "task"])
+    sizes = tasks.groupby(["suite", "noise"])["truth_complexity"].median()
+    table["truth_complexity"] = [sizes[row.suite, row.noise] for row in table.itertuples()]
     for name, cost in (("rank", COMPLEXITY), ("rank_time", SECONDS)):
         table[name] = float("nan")
         for _, panel in table.groupby(["suite", "noise"]):

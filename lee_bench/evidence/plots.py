@@ -75,14 +75,21 @@ class Plane:
         cost: column of the table, with its limits in ``_low`` and ``_high``.
         rank: column that is 1 on the front.
         axis: what the axis is called.
+        truth: column that has the cost of the true formulas; '' if they have none.
     """
 
     cost: str
     rank: str
     axis: str
+    truth: str = ""
 
 
-SIZE = Plane("complexity", "rank", "median complexity (nodes after simplification, log scale)")
+SIZE = Plane(
+    "complexity",
+    "rank",
+    "median complexity (nodes after simplification, log scale)",
+    "truth_complexity",
+)
 TIME = Plane("seconds", "rank_time", "median search time (s, log scale)")
 
 
@@ -123,7 +130,8 @@ def draw_pareto(
 ) -> Figure:
     """Median test R² against a median cost, one panel a suite and noise level.
 
-    Thin lines are 95 % bootstrap intervals; the dashed line is the front of ours. With ``only``,
+    Thin lines are 95 % bootstrap intervals; the dashed line is the front of ours, the dotted one
+    the median cost of the true formulas: what is shorter than they are is not them. With ``only``,
     the panel of one suite and noise level, on the axes that all panels of its suite share.
     """
     suites = [only[0]] if only else list(dict.fromkeys(table["suite"]))
@@ -148,10 +156,14 @@ def draw_pareto(
     panels = []
     for row, suite in zip(axes, suites, strict=True):
         shown = [t[t["suite"] == suite] for t in (table, published) if t is not None]
-        scale(row[0], *(_values(shown, column) for column in ("r2_test", plane.cost)))
+        costs = (plane.cost, plane.truth) if plane.truth else (plane.cost,)
+        scale(row[0], _values(shown, "r2_test"), _values(shown, *costs))
         for ax, noise in zip(row, noises, strict=True):
             members = table[(table["suite"] == suite) & (table["noise"] == noise)]
-            dress(ax, panel_name(suite, noise), _failures(members))
+            truth = members[plane.truth].median() if plane.truth else math.nan
+            dress(ax, panel_name(suite, noise), _remark(members, truth))
+            if not math.isnan(truth):
+                ax.axvline(truth, color="#999999", linewidth=1.0, linestyle=":", zorder=1)
             marks = _panel(ax, members, plane)
             if published is not None:
                 inside = (published["suite"] == suite) & (published["noise"] == noise)
@@ -168,9 +180,9 @@ def draw_pareto(
     return figure
 
 
-def _values(tables: Sequence[pd.DataFrame], column: str) -> pd.Series:
-    """All that is drawn of a column: its values and the ends of their intervals."""
-    ends = (column, f"{column}_low", f"{column}_high")
+def _values(tables: Sequence[pd.DataFrame], *columns: str) -> pd.Series:
+    """All that is drawn of columns: their values and the ends of the values' intervals."""
+    ends = [column + end for column in columns for end in ("", "_low", "_high")]
     return pd.concat([table[name] for table in tables for name in ends if name in table])
 
 
@@ -265,7 +277,8 @@ def draw_marks(ax: Axes, marks: Sequence[Mark]) -> None:
                 zorder=2.5 if mark.hollow else 3)  # fmt: skip
 
 
-def _failures(members: pd.DataFrame) -> str:
+def _remark(members: pd.DataFrame, truth: float) -> str:
+    """How many tasks and failures, and the median size of the true formulas where it is known."""
     if members.empty:
         return "not measured"
     failed = members[members["failed"] > 0]
@@ -273,7 +286,8 @@ def _failures(members: pd.DataFrame) -> str:
     shown = ", ".join(worst[:4]) + (f" and {len(worst) - 4} more" if len(worst) > 4 else "")
     ungraded = members["ungraded"].sum()
     words = f"{members['tasks'].max()} tasks; failed cells: {shown or 'none'}"
-    return words + (f"; without a grade: {ungraded}" if ungraded else "")
+    words += f"; without a grade: {ungraded}" if ungraded else ""
+    return words + ("" if math.isnan(truth) else f"; dotted: true formulas, {truth:g} nodes")
 
 
 def name_marks(

@@ -38,6 +38,7 @@ class TaskInfo:
         features: the same as identifiers, as formulas use them (see `identifiers`).
         target: what the target is called in the source; its column is always ``target``.
         truth: the true formula in `features`; None if nobody knows one.
+        complexity: SRBench's complexity of the true formula, as of a found one.
         pmlb_name: PMLB's present name for it; None if PMLB does not have it.
         replaced: whether PMLB now has other data under this name.
         sha256: checksums of the files with these data that PMLB publishes or published.
@@ -51,6 +52,7 @@ class TaskInfo:
     features: tuple[str, ...]
     target: str = "target"
     truth: str | None = None
+    complexity: int | None = None
     pmlb_name: str | None = None
     replaced: bool = False
     sha256: tuple[str, ...] = ()
@@ -148,6 +150,7 @@ def _read(suite: str) -> Iterator[TaskInfo]:
             features=identifiers(columns),
             target=row.get("target") or "target",
             truth=row.get("formula") or None,
+            complexity=int(row["complexity"]) if row.get("complexity") else None,
             pmlb_name=(row.get("pmlb_name") or row["name"]) if in_pmlb else None,
             replaced=row.get("replaced") == "1",
             sha256=tuple(row["sha256"].split(";")) if in_pmlb else (),

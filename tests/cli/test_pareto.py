@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,7 @@ def test_the_users_own_line(lee_bench, results):
     assert len(list((results / "grades").rglob("*.json"))) == 4
     assert "strogatz, noise 0.1" in done.stdout
     assert "● operon" in done.stdout
+    assert re.search(r"^  true formulas +18 *$", done.stdout, re.MULTILINE)
     assert "2 cells failed (pysr 2)" in done.stderr
 
 
@@ -167,7 +169,7 @@ def test_show_prints_one_cell_in_full(typed, made, results):
     for fact in (
         made.truth,
         "test R²",
-        "15 nodes as written",
+        "15 nodes as written; the true formula has 18",
         "symbolic solution",
         "yes",
         "candidates (1)",

@@ -12,6 +12,7 @@ from lee_bench.evidence.aggregate import CELL_COLUMNS, cells, summary
 from lee_bench.evidence.grade import Cell, Grade
 from lee_bench.evidence.report.content import gather
 from lee_bench.runs.record import Status
+from lee_bench.tasks.catalog import find
 
 
 def graded(record, r2: float | None = 0.9, complexity: int = 10, solved: bool | None = False):
@@ -98,6 +99,28 @@ def test_what_is_not_known_is_none_beside_what_is(made):
     frame = cells([graded(made.ok()), graded(record), Cell(made.failed(seed=2), None)])
     assert frame["truth"].tolist() == [made.truth, None, made.truth]
     assert frame["formula"].tolist() == [made.truth, "x", None]
+    assert frame["truth_complexity"].fillna(0).tolist() == [18, 0, 18]
+
+
+def test_the_size_of_true_formulas_is_of_all_tasks_that_a_method_was_measured_on(made):
+    records = [
+        made.ok(method="a"),
+        made.ok(method="a", seed=2),
+        made.ok(method="b", task="strogatz_bacres2"),
+        made.ok(method="b", task="strogatz_lv1"),
+        made.ok(method="b", noise=0.1),
+        made.ok("x", suite="sklearn", task="diabetes"),
+    ]
+    sizes = [find(name).complexity for name in (made.task, "strogatz_bacres2", "strogatz_lv1")]
+    assert len(set(sizes)) == 3
+    table = summary(cells(graded(record) for record in records))
+    told = table.set_index(["suite", "noise", "label"])["truth_complexity"].fillna(0).to_dict()
+    assert told == {
+        ("strogatz", 0.0, "a"): sorted(sizes)[1],
+        ("strogatz", 0.0, "b"): sorted(sizes)[1],
+        ("strogatz", 0.1, "b"): sizes[0],
+        ("sklearn", 0.0, "operon"): 0,
+    }
 
 
 def test_each_suite_and_noise_has_its_own_front(made):

@@ -29,6 +29,7 @@ from lee_bench.equivalence import (
 )
 from lee_bench.errors import ExpressionError
 from lee_bench.expression import parse
+from lee_bench.tasks import catalog
 
 VERDICTS = Path(__file__).parents[1] / "numeric" / "srbench_verdicts.csv"
 X = np.random.default_rng(0).uniform(0.5, 3.0, size=(20, 2))
@@ -55,6 +56,16 @@ def check(rows: list[dict[str, str]]) -> None:
 
 def test_some_verdicts_and_complexities_are_srbenchs():
     check([row for row in verdicts() if len(row["found"]) < 80][::12])
+
+
+def test_true_formulas_have_the_complexity_that_the_tables_say():
+    """Where this fails for a formula that was changed, its table takes what is counted here."""
+    known = [task for suite in ("feynman", "strogatz") for task in catalog.tasks(suite)]
+    with SymbolicGrader(jobs=2) as grader:
+        waits = [grader.grade(task.truth, None, task.features) for task in known]
+        counted = {t.name: wait().complexity for t, wait in zip(known, waits, strict=True)}
+    assert len(counted) == 133
+    assert counted == {task.name: task.complexity for task in known}
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def table(points: list[tuple[float, float]], suite: str = "strogatz", noise: flo
             "r2_test_high": [r2 for _, r2 in points],
             "complexity_low": [size / 1.3 for size, _ in points],
             "complexity_high": [size * 1.3 for size, _ in points],
+            "truth_complexity": np.nan,
         }
     )
 
@@ -80,6 +81,21 @@ def texts_in_place(figure) -> list[str]:
         height = min(one.y1, other.y1) - max(one.y0, other.y0)
         assert min(width, height) < 2, "two names lie on each other"
     return [name.get_text() for name in names]
+
+
+def test_the_size_of_the_true_formulas_is_drawn_where_it_is_known():
+    known = table([(5, 0.5), (30, 0.9999)]).assign(truth_complexity=90.0)
+    known[["seconds", "seconds_low", "seconds_high", "rank_time"]] = 1.0
+    figure = draw_pareto(pd.concat([known, table([(5, 0.5)], "blackbox")]))
+    with_law, without = figure.axes
+    assert "14 tasks; failed cells: none; dotted: true formulas, 90 nodes" in [
+        text.get_text() for text in with_law.texts
+    ]
+    (dotted,) = (line for line in with_law.lines if line.get_linestyle() == ":")
+    assert list(dotted.get_xdata()) == [90, 90]
+    assert with_law.get_xlim()[1] > 90
+    for ax in (without, *draw_pareto(known, TIME).axes):
+        assert not [line for line in ax.lines if line.get_linestyle() == ":"]
 
 
 def test_panels_files_and_failures(tmp_path):
