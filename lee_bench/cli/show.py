@@ -169,9 +169,8 @@ def _print_cell(cell: Cell, place: Path) -> None:
     from rich.table import Table
 
     from lee_bench.cli import console
-    from lee_bench.errors import UsageError
     from lee_bench.runs.record import settings_words
-    from lee_bench.tasks.catalog import find
+    from lee_bench.tasks.catalog import of_record
 
     key, record = cell.record.key, cell.record
     style = console.STATUS_STYLE[record.status.value]
@@ -189,12 +188,8 @@ def _print_cell(cell: Cell, place: Path) -> None:
         view.add_row()
         view.add_row(f"[bold not dim]{text}[/]", "")
 
-    try:
-        known = find(key.task, key.suite)
-        truth, true_size = known.truth or "not known", known.complexity
-    except UsageError:
-        truth, true_size = "not known to this version", None
-    line("true formula", truth)
+    known = of_record(key.task, key.suite)
+    line("true formula", (known.truth or "not known") if known else "not known to this version")
     line("found formula", record.formula or "none")
     if cell.grade:
         line("simplified", cell.grade.simplified)
@@ -204,7 +199,7 @@ def _print_cell(cell: Cell, place: Path) -> None:
 
     if cell.grade:
         title("scores")
-        for name, text in _scores(cell, true_size):
+        for name, text in _scores(cell, known and known.complexity):
             line(name, text)
     if record.candidates:
         title(f"candidates ({len(record.candidates)})")

@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 
 from lee_bench.equivalence import RAW_COUNT
-from lee_bench.errors import UsageError
 from lee_bench.evidence.grade import Cell, is_gradable
 from lee_bench.evidence.metrics import (
     ACCURATE,
@@ -29,7 +28,7 @@ from lee_bench.evidence.metrics import (
 from lee_bench.evidence.pareto import costs, ranks
 from lee_bench.evidence.stats import interval
 from lee_bench.runs.record import Status, method_words
-from lee_bench.tasks.catalog import find
+from lee_bench.tasks.catalog import of_record
 
 CELL_COLUMNS = [
     "suite", "task", "noise", "seed", "method", "label", "settings", "time_limit", "threads",
@@ -50,18 +49,10 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
     the method's name and settings, with what else sets its runs in a suite apart where they differ.
     """
 
-    @functools.cache
-    def truth(suite: str, task: str) -> tuple[str | None, int | None]:
-        try:
-            known = find(task, suite)
-        except UsageError:  # measured by a version that knew more tasks
-            return None, None
-        return known.truth, known.complexity
-
     rows = []
     for cell in graded:
         record, grade, key = cell.record, cell.grade, cell.record.key
-        true_formula, true_complexity = truth(key.suite, key.task)
+        task = of_record(key.task, key.suite)
         row = {
             "suite": key.suite,
             "task": key.task,
@@ -78,8 +69,8 @@ def cells(graded: Iterable[Cell]) -> pd.DataFrame:
             "status": record.status.value,
             "reason": record.reason,
             "graded": grade is not None or not is_gradable(record),
-            "truth": true_formula,
-            "truth_complexity": true_complexity,
+            "truth": task and task.truth,
+            "truth_complexity": task and task.complexity,
             "formula": record.formula,
             "complexity_note": grade.complexity_note if grade else "",
             "cell_seconds": record.seconds.get("cell"),

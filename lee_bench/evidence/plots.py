@@ -156,8 +156,7 @@ def draw_pareto(
     panels = []
     for row, suite in zip(axes, suites, strict=True):
         shown = [t[t["suite"] == suite] for t in (table, published) if t is not None]
-        costs = (plane.cost, plane.truth) if plane.truth else (plane.cost,)
-        scale(row[0], _values(shown, "r2_test"), _values(shown, *costs))
+        scale(row[0], _values(shown, "r2_test"), _values(shown, plane.cost, plane.truth))
         for ax, noise in zip(row, noises, strict=True):
             members = table[(table["suite"] == suite) & (table["noise"] == noise)]
             truth = members[plane.truth].median() if plane.truth else math.nan
@@ -181,7 +180,7 @@ def draw_pareto(
 
 
 def _values(tables: Sequence[pd.DataFrame], *columns: str) -> pd.Series:
-    """All that is drawn of columns: their values and the ends of the values' intervals."""
+    """All that is drawn of columns, where there are such: values and ends of their intervals."""
     ends = [column + end for column in columns for end in ("", "_low", "_high")]
     return pd.concat([table[name] for table in tables for name in ends if name in table])
 

@@ -110,6 +110,15 @@ def find(name: str, suite: str | None = None) -> TaskInfo:
     return near[0]
 
 
+@functools.cache
+def of_record(name: str, suite: str) -> TaskInfo | None:
+    """The task that a record names; None if it was measured by a version that knew more tasks."""
+    try:
+        return find(name, suite)
+    except UsageError:
+        return None
+
+
 def identifiers(columns: tuple[str, ...]) -> tuple[str, ...]:
     """Turn column names into distinct names that a formula may use, in the same order.
 

@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from lee_bench.errors import ExpressionError, UsageError
+from lee_bench.errors import ExpressionError
 from lee_bench.evidence.grade import Cell
 from lee_bench.evidence.words import number, r2_text
 from lee_bench.expression import parse
 from lee_bench.mathml import to_mathml
 from lee_bench.runs.record import Status
-from lee_bench.tasks.catalog import find
+from lee_bench.tasks.catalog import of_record
 
 MOST_NODES = 200
 """Longer formulas are shown as text: typeset, nobody could read them either."""
@@ -83,7 +83,8 @@ def problems(cells: pd.DataFrame, graded: Sequence[Cell]) -> list[Problem]:
     found = []
     for number_, (suite, task) in enumerate(sorted(members)):
         own = members[suite, task]
-        features = _features(suite, task)
+        known = of_record(task, suite)
+        features = known.features if known else ()
         truth = own[0][0].truth
         own.sort(key=lambda pair: (pair[0].noise, pair[0].label, pair[0].seed))
         lines = [_line(row, cell, features) for row, cell in own]
@@ -100,13 +101,6 @@ def problems(cells: pd.DataFrame, graded: Sequence[Cell]) -> list[Problem]:
             )
         )
     return found
-
-
-def _features(suite: str, task: str) -> tuple[str, ...]:
-    try:
-        return find(task, suite).features
-    except UsageError:  # measured by a version that knew more tasks
-        return ()
 
 
 @functools.lru_cache(maxsize=4096)
